@@ -58,6 +58,42 @@ impl fmt::Display for PartitionId {
     }
 }
 
+/// An idempotent or transactional producer's identity, handed out by InitProducerId and never reused
+/// (KIP-98).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProducerId(pub i64);
+
+impl ProducerId {
+    /// Kafka's "not an idempotent producer".
+    pub const NONE: Self = Self(-1);
+
+    /// Whether this names a producer. Kafka takes every negative number for "none".
+    pub const fn is_some(self) -> bool {
+        self.0 >= 0
+    }
+}
+
+impl fmt::Display for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How many times a producer id has been fenced; a lower epoch belongs to a zombie (KIP-98).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProducerEpoch(pub i16);
+
+impl ProducerEpoch {
+    /// Kafka's "no epoch", beside [`ProducerId::NONE`].
+    pub const NONE: Self = Self(-1);
+}
+
+impl fmt::Display for ProducerEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The identity of one immutable object in the bucket: 128 bits, time-ordered (ULID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub u128);

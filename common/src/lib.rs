@@ -15,5 +15,7 @@ mod positions;
 
 pub use env::{Clock, Entropy, Environment, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
 pub use error_kind::ErrorKind;
-pub use ids::{BrokerId, ClusterId, ObjectId, PartitionId, PartitionIndex, TopicId};
+pub use ids::{
+    BrokerId, ClusterId, ObjectId, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
+};
 pub use positions::{ByteCount, LeaderEpoch, Lsn, Offset, Timestamp, WalEpoch};
