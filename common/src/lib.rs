@@ -18,4 +18,4 @@ pub use error_kind::ErrorKind;
 pub use ids::{
     BrokerId, ClusterId, ObjectId, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
 };
-pub use positions::{ByteCount, LeaderEpoch, Lsn, Offset, Timestamp, WalEpoch};
+pub use positions::{BrokerEpoch, ByteCount, LeaderEpoch, Lsn, Offset, Timestamp, WalEpoch};

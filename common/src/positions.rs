@@ -38,6 +38,11 @@ position!(
     LeaderEpoch(i32)
 );
 position!(
+    /// One registration of a broker with the controller; grows each time the broker registers again
+    /// (KIP-631). Kafka's wire carries it as a signed 64-bit number, -1 for "none".
+    BrokerEpoch(i64)
+);
+position!(
     /// Log sequence number: the position of one frame in a broker's write-ahead log. Starts at 1 and
     /// grows by one for each frame over the whole life of the log, across restarts.
     Lsn(u64)
@@ -87,6 +92,18 @@ impl LeaderEpoch {
     pub const ZERO: Self = Self(0);
 
     /// The epoch of the next leader.
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl BrokerEpoch {
+    /// Kafka's "no epoch known".
+    pub const NONE: Self = Self(-1);
+    /// The epoch of a broker's first registration.
+    pub const ZERO: Self = Self(0);
+
+    /// The epoch of the next registration.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
