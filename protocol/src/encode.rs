@@ -5,7 +5,7 @@ use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 use thiserror::Error;
 
 use crate::shape::{ShapeError, check_request};
-use crate::versions::ApiKey;
+use crate::versions::{Api, ApiKey};
 
 /// Bytes of the size in front of a frame.
 const SIZE_BYTES: usize = 4;
@@ -51,11 +51,11 @@ pub enum DecodeError {
     Shape(#[from] ShapeError),
     /// Its shape is right and kafka-protocol refused its content, for instance for bytes that are
     /// not UTF-8.
-    #[error("api key {api_key} version {version}: {reason}")]
+    #[error("{message} version {version}: {reason}")]
     Content {
-        /// The API.
-        api_key: i16,
-        /// The version of the request.
+        /// The message.
+        message: &'static str,
+        /// Its version.
         version: i16,
         /// What kafka-protocol says.
         reason: Box<dyn std::error::Error + Send + Sync>,
@@ -95,6 +95,9 @@ pub fn encode_response<T: Encodable + HeaderVersion>(
 /// Bytes after the end of the message are ignored, as Kafka ignores them.
 pub fn decode_request<T: Request>(version: i16, mut body: Bytes) -> Result<T, DecodeError> {
     check_request(T::KEY, version, &body)?;
-    let content = |reason: Box<_>| DecodeError::Content { api_key: T::KEY, version, reason };
-    T::decode(&mut body, version).map_err(|error| content(error.into()))
+    T::decode(&mut body, version).map_err(|error| DecodeError::Content {
+        message: Api::find(T::KEY).map_or("request", |api| api.name),
+        version,
+        reason: error.into(),
+    })
 }

@@ -25,6 +25,7 @@
 
 mod api_versions;
 mod codes;
+mod consumer_protocol;
 mod encode;
 mod fetch;
 mod frame;
@@ -45,6 +46,7 @@ pub use api_versions::{
     names_its_software, unsupported_api_versions_response,
 };
 pub use codes::ErrorCode;
+pub use consumer_protocol::{decode_consumer_assignment, decode_consumer_subscription};
 pub use encode::{DecodeError, EncodeError, decode_request, encode_response};
 pub use fetch::{
     AbortedTransaction, DivergingEpoch, FetchDecodeError, FetchPartition, FetchPartitionResponse,
@@ -57,7 +59,7 @@ pub use produce::{
     ProduceDecodeError, ProducePartition, ProducePartitionResponse, ProduceRequest,
     ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
 };
-pub use shape::{ShapeError, ShapeReport, check_request};
+pub use shape::{ShapeError, ShapeReport, check_request, check_request_within};
 pub use topic::{CurrentLeader, NodeEndpoint, TopicRef};
 pub use versions::{Api, ApiKey, Status};
 pub use wire::{Defect, Malformed};

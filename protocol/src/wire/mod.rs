@@ -3,6 +3,6 @@
 mod reader;
 mod writer;
 
+pub(crate) use reader::{DECODED_BYTES_MAX, Reader};
 pub use reader::{Defect, Malformed};
-pub(crate) use reader::{Reader, TAG_ENTRY_BYTES};
 pub(crate) use writer::{Writer, unsigned_varint_size};

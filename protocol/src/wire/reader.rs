@@ -13,7 +13,7 @@ pub(crate) const DECODED_BYTES_MAX: usize = 32 << 20;
 /// What one unknown tagged field costs once decoded: kafka-protocol keeps them in a `BTreeMap`,
 /// whose nodes hold 11 entries of 36 bytes and may be half empty. The first entry of a struct pays
 /// for its node, and charging every entry alike keeps the rule simple.
-pub(crate) const TAG_ENTRY_BYTES: usize = 448;
+const TAG_ENTRY_BYTES: usize = 448;
 
 /// Where the bytes stopped making sense, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -93,6 +93,7 @@ pub(crate) struct Reader<'a> {
     position: usize,
     budget: usize,
     budget_left: usize,
+    elements: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -101,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn with_budget(bytes: &'a [u8], budget: usize) -> Self {
-        Self { bytes, position: 0, budget, budget_left: budget }
+        Self { bytes, position: 0, budget, budget_left: budget, elements: 0 }
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -110,6 +111,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn remaining(&self) -> usize {
         self.bytes.len() - self.position
+    }
+
+    /// Elements of all arrays so far.
+    pub(crate) fn elements(&self) -> usize {
+        self.elements
     }
 
     /// Memory charged so far for the decoded form.
@@ -210,6 +216,15 @@ impl<'a> Reader<'a> {
         self.nullable_length(raw)
     }
 
+    /// Refuses null unless `nullable`.
+    pub(crate) fn null_only_if<T>(
+        &self,
+        nullable: bool,
+        value: Option<T>,
+    ) -> Result<Option<T>, Malformed> {
+        if nullable { Ok(value) } else { self.not_null(value).map(Some) }
+    }
+
     fn not_null<T>(&self, value: Option<T>) -> Result<T, Malformed> {
         value.ok_or(self.fail(Defect::UnexpectedNull))
     }
@@ -247,6 +262,7 @@ impl<'a> Reader<'a> {
             return Err(self.fail(Defect::CountTooLarge { count, room }));
         }
         self.charge(count.saturating_mul(decoded_bytes))?;
+        self.elements += count;
         Ok(Some(count))
     }
 
