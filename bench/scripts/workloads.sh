@@ -1,0 +1,164 @@
+# What is measured, and in which order. Sourced by `run`.
+#
+# Both brokers are up while the throughput and latency workloads run, and take turns, round by
+# round: whatever the machine does in the meantime hits both. An idle broker costs the other next
+# to nothing; stopping and starting would cost a JVM its warm-up each time. Start-up workloads run
+# with nothing else up.
+
+all_workloads=(startup partitions produce-1k produce-200 produce-100p open-loop roundtrip history)
+
+choose_sizes() {
+  if ((quick)); then
+    rounds=${rounds:-1} starts=3 idle_seconds=2
+    bytes_1k=512MiB bytes_200=128MiB bytes_100p=64MiB bytes_history=512MiB bytes_warmup=128MiB
+    seconds=5
+  else
+    rounds=${rounds:-3} starts=5 idle_seconds=5
+    bytes_1k=1GiB bytes_200=384MiB bytes_100p=192MiB bytes_history=2GiB bytes_warmup=512MiB
+    seconds=10
+  fi
+  open_rate=2000 request_rate=300 many=1000
+}
+
+describe_sizes() {
+  echo "produce-1k $bytes_1k, produce-200 $bytes_200, produce-100p $bytes_100p," \
+    "history $bytes_history, open loop $open_rate/s and round trip $request_rate/s for $seconds s"
+}
+
+wanted() {
+  ((${#only[@]} == 0)) || [[ " ${only[*]} " == *" $1 "* ]]
+}
+
+# measure SYSTEM WORKLOAD ROUND SUBCOMMAND [OPTION]...: one report. Dirty pages of earlier runs are
+# written out first, so that nobody pays for somebody else's. A failed run is reported, not fatal.
+measure() {
+  local system=$1 workload=$2 round=$3 subcommand=$4
+  shift 4
+  sync
+  printf '%-9s %-16s round %s\n' "$system" "$workload" "$round" >&2
+  "$bench" "$subcommand" --brokers "${address[$system]}" --broker-pid "${pid[$system]}" \
+    --json "$runs/$system.$workload.$round.json" "$@" >"$data/last.txt" || cat "$data/last.txt" >&2
+}
+
+quietly() {
+  local system=$1 subcommand=$2
+  shift 2
+  "$bench" "$subcommand" --brokers "${address[$system]}" "$@" >/dev/null
+}
+
+drop_topic() {
+  quietly "$1" delete --topic "$2"
+}
+
+can_drop_caches() {
+  [[ -w /proc/sys/vm/drop_caches ]]
+}
+
+run_workloads() {
+  local system
+  for system in "${systems[@]}"; do
+    if wanted startup; then startup "$system"; fi
+    if wanted partitions; then partitions "$system"; fi
+  done
+  load_workloads
+}
+
+startup() {
+  local system=$1 command
+  broker_command "$system" "$data/$system-empty"
+  printf '%-9s %-16s %s starts\n' "$system" startup "$starts" >&2
+  "$bench" startup --address "${address[$system]}" --rounds "$starts" \
+    --idle-seconds "$idle_seconds" --json "$runs/$system.startup.1.json" \
+    -- "${command[@]}" >/dev/null
+  rm -rf "$data/$system-empty"
+}
+
+# A thousand partitions created, written and read; then the broker restarts with them.
+partitions() {
+  local system=$1 command
+  start_broker "$system" "$data/$system-many"
+  measure "$system" "partitions-$many" 1 partitions --topic many --partitions "$many"
+  stop_broker "$system"
+  broker_command "$system" "$data/$system-many"
+  "$bench" startup --address "${address[$system]}" --rounds 1 --idle-seconds "$idle_seconds" \
+    --json "$runs/$system.restart-$many.1.json" -- "${command[@]}" >/dev/null
+  rm -rf "$data/$system-many"
+}
+
+# Everything that needs running, warmed-up brokers.
+load_workloads() {
+  local workload system round
+  for workload in produce-1k produce-200 produce-100p open-loop roundtrip history none; do
+    [[ $workload != none ]] && wanted "$workload" && break
+  done
+  [[ $workload != none ]] || return 0
+  for system in "${systems[@]}"; do
+    start_broker "$system" "$data/$system"
+    warm_up "$system"
+  done
+  for workload in produce-1k produce-200 produce-100p open-loop roundtrip; do
+    wanted "$workload" || continue
+    for ((round = 1; round <= rounds; round++)); do
+      for system in "${systems[@]}"; do "run_$workload" "$system" "$round"; done
+    done
+  done
+  if wanted history; then history; fi
+  for system in "${systems[@]}"; do stop_broker "$system"; done
+}
+
+# Compiles a JVM's hot paths, opens files, fills pools. Also writes the history that is read last.
+warm_up() {
+  local system=$1
+  printf '%-9s warm-up\n' "$system" >&2
+  quietly "$system" produce --topic warmup --bytes "$bytes_warmup"
+  quietly "$system" consume --topic warmup
+  quietly "$system" produce --topic warmup --record-size 200 --linger-ms 0 --bytes 32MiB
+  quietly "$system" roundtrip --topic warmup --seconds 1 --warmup-seconds 2 --rate "$request_rate"
+  drop_topic "$system" warmup
+  if wanted history; then quietly "$system" produce --topic history --bytes "$bytes_history"; fi
+}
+
+run_produce-1k() {
+  local system=$1 round=$2 topic=p1k-$2
+  measure "$system" produce-1k "$round" produce --topic "$topic" --bytes "$bytes_1k"
+  measure "$system" consume-hot "$round" consume --topic "$topic"
+  drop_topic "$system" "$topic"
+}
+
+run_produce-200() {
+  local system=$1 round=$2 topic=p200-$2
+  measure "$system" produce-200 "$round" produce --topic "$topic" --record-size 200 \
+    --bytes "$bytes_200"
+  drop_topic "$system" "$topic"
+}
+
+run_produce-100p() {
+  local system=$1 round=$2 topic=p100-$2
+  measure "$system" produce-100p "$round" produce --topic "$topic" --partitions 100 \
+    --record-size 200 --linger-ms 0 --bytes "$bytes_100p"
+  drop_topic "$system" "$topic"
+}
+
+run_open-loop() {
+  local system=$1 round=$2 topic=open-$2
+  measure "$system" open-loop "$round" produce --topic "$topic" --rate "$open_rate" \
+    --linger-ms 0 --seconds "$seconds"
+  drop_topic "$system" "$topic"
+}
+
+run_roundtrip() {
+  measure "$1" roundtrip "$2" roundtrip --topic roundtrip --rate "$request_rate" \
+    --seconds "$seconds"
+}
+
+# Reads what was written at the beginning, first from disk where we may empty the page cache.
+history() {
+  local round system
+  for ((round = 1; round <= rounds; round++)); do
+    for system in "${systems[@]}"; do
+      sync
+      if can_drop_caches; then echo 3 >/proc/sys/vm/drop_caches; fi
+      measure "$system" consume-history "$round" consume --topic history
+    done
+  done
+}
