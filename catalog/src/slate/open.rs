@@ -1,0 +1,173 @@
+//! Opening for writing.
+//!
+//! The order matters: identity and format are read before anything is fenced, what the last run
+//! left is checked before anything is written, and the new epoch is durable before anybody learns
+//! it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use antiphon_common::{BrokerEpoch, ClusterId, Lsn};
+use slatedb::config::CloseOptions;
+use slatedb::{Db, ErrorKind as DatabaseKind};
+
+use super::SlateCatalog;
+use super::database::Database;
+use super::settings::{cache, settings};
+use super::state::State;
+use super::transaction::{Effect, Transaction};
+use crate::inspect::{Entry, scan_entries};
+use crate::{
+    BrokerConfigRow, BrokerRow, CLUSTER_FORMAT_VERSION, CatalogError, ClusterRow, ConfigScope,
+    OpenError, OpenOptions, RowKind, Snapshot, cluster,
+};
+
+const OPERATION: &str = "open";
+
+pub(super) async fn open(options: OpenOptions) -> Result<(Arc<SlateCatalog>, Snapshot), OpenError> {
+    let cluster = read_or_create_cluster(&options).await?;
+    let db = open_database(&options).await?;
+    match load(&db, &options).await {
+        Ok(loaded) => start(db, options, cluster, loaded).await,
+        Err(refusal) => {
+            // Nothing was written; what matters is why, not how closing went.
+            let quietly = CloseOptions { flush_type: None };
+            db.close_with_options(quietly).await.ok();
+            Err(refusal)
+        }
+    }
+}
+
+async fn read_or_create_cluster(options: &OpenOptions) -> Result<ClusterRow, OpenError> {
+    let location = options.cluster_location();
+    if let Some(found) = cluster::read(&*options.store, &location).await? {
+        return Ok(found);
+    }
+    if !options.create_if_missing {
+        return Err(OpenError::NotFound { location: options.prefix.to_string() });
+    }
+    let mut id = [0; 16];
+    options.environment.entropy.fill(&mut id);
+    let row = ClusterRow {
+        format_version: CLUSTER_FORMAT_VERSION,
+        cluster_id: ClusterId::from_bytes(id),
+        created_at: options.environment.clock.now(),
+    };
+    cluster::create(&*options.store, &location, row).await
+}
+
+async fn open_database(options: &OpenOptions) -> Result<Db, OpenError> {
+    let opened = Db::builder(options.database_location(), Arc::clone(&options.store))
+        .with_settings(settings(options.local))
+        .with_db_cache(cache(), 0)
+        .with_seed(options.environment.entropy.u64())
+        .build()
+        .await;
+    opened.map_err(|source| match source.kind() {
+        DatabaseKind::Unavailable => OpenError::Unavailable { source: source.into() },
+        _ => OpenError::Load(CatalogError::from_database(OPERATION, source)),
+    })
+}
+
+/// What the last run left.
+struct Loaded {
+    previous: Option<BrokerRow>,
+    effects: Vec<Effect>,
+    configs: Vec<BrokerConfigRow>,
+}
+
+async fn load(db: &Db, options: &OpenOptions) -> Result<Loaded, OpenError> {
+    let mut loaded = Loaded { previous: None, effects: Vec::new(), configs: Vec::new() };
+    let range = vec![RowKind::ALL[0].tag()]..vec![RowKind::FIRST_NOT_LOADED.tag()];
+    scan_entries(db, OPERATION, range, |entry| match entry {
+        Entry::Broker(row) if row.broker_id == options.broker_id => loaded.previous = Some(row),
+        Entry::Topic(row) => loaded.effects.push(Effect::Topic(row)),
+        Entry::Partition(row) => loaded.effects.push(Effect::Partition(row)),
+        Entry::Counter(row) => loaded.effects.push(Effect::Counter(row)),
+        Entry::TopicDeletion(row) => loaded.effects.push(Effect::TopicDeletion(row)),
+        Entry::BrokerConfig(row) => loaded.configs.push(row),
+        _ => {}
+    })
+    .await?;
+    check_data_folder(loaded.previous.as_ref(), options)?;
+    Ok(loaded)
+}
+
+/// Refuses to start without the folder that holds acknowledged records which are nowhere else.
+fn check_data_folder(previous: Option<&BrokerRow>, options: &OpenOptions) -> Result<(), OpenError> {
+    match previous {
+        Some(row)
+            if !row.clean_stop
+                && row.data_dir_id != options.data_dir_id
+                && !options.give_up_other_data_dir =>
+        {
+            let (expected, found) = (row.data_dir_id, options.data_dir_id);
+            Err(OpenError::OtherDataFolder { expected, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn start(
+    db: Db,
+    options: OpenOptions,
+    cluster: ClusterRow,
+    loaded: Loaded,
+) -> Result<(Arc<SlateCatalog>, Snapshot), OpenError> {
+    let Loaded { previous, effects, configs } = loaded;
+    let broker = next_run(previous.as_ref(), &options);
+    let mut state = State::new(broker.clone());
+    state.apply(effects);
+    state.check()?;
+    let snapshot = snapshot(&state, cluster, previous, &configs);
+    let catalog = SlateCatalog {
+        database: Arc::new(Database::new(db)),
+        state: Arc::new(tokio::sync::Mutex::new(state)),
+        broker_id: options.broker_id,
+        broker_epoch: broker.epoch,
+        environment: options.environment,
+        deletion_grace: options.deletion_grace,
+        operation_limit: options.operation_limit,
+    };
+    let mut transaction = Transaction::default();
+    transaction.put_broker(broker);
+    let turn = catalog.turn().await;
+    catalog.commit(OPERATION, turn, transaction).await?;
+    Ok((Arc::new(catalog), snapshot))
+}
+
+/// This run's row: the next epoch, and no clean stop until there is one.
+fn next_run(previous: Option<&BrokerRow>, options: &OpenOptions) -> BrokerRow {
+    let epoch = previous.map_or(0, |row| row.epoch.get().saturating_add(1));
+    BrokerRow {
+        broker_id: options.broker_id,
+        epoch: BrokerEpoch(epoch),
+        flushed_lsn: previous.map_or(Lsn::ZERO, |row| row.flushed_lsn),
+        clean_stop: false,
+        data_dir_id: options.data_dir_id,
+    }
+}
+
+fn snapshot(
+    state: &State,
+    cluster: ClusterRow,
+    previous: Option<BrokerRow>,
+    configs: &[BrokerConfigRow],
+) -> Snapshot {
+    let configs_of = |scope| -> BTreeMap<_, _> {
+        let rows = configs.iter().filter(|row| row.scope == scope);
+        rows.map(|row| (row.name.clone(), row.value.clone())).collect()
+    };
+    Snapshot {
+        cluster,
+        broker_epoch: state.broker.epoch,
+        flushed_lsn: state.broker.flushed_lsn,
+        previous_stop_clean: previous.as_ref().is_none_or(|row| row.clean_stop),
+        previous,
+        topics: state.topics().cloned().collect(),
+        partitions: state.partitions().cloned().collect(),
+        cluster_configs: configs_of(ConfigScope::Cluster),
+        broker_configs: configs_of(ConfigScope::Broker(state.broker.broker_id)),
+        unfinished_deletions: state.deletions(),
+    }
+}
