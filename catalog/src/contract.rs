@@ -116,7 +116,7 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<DeletionRow>, CatalogError>;
 
     /// Forgets objects that the caller has deleted from the bucket.
-    async fn finish_deletions(&self, deleted: Vec<DeletionRow>) -> Result<(), CatalogError>;
+    async fn finish_deletions(&self, deleted: &[DeletionRow]) -> Result<(), CatalogError>;
 
     /// Every object that may be in the bucket, in the order of their ids: at most `limit` after
     /// `after`. For the orphan sweep, page by page.
@@ -128,6 +128,10 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
 
     /// What a partition remembers of its producers, in the order of their ids.
     async fn producers(&self, partition_id: PartitionId) -> Result<Vec<ProducerRow>, CatalogError>;
+
+    /// What all partitions remember of their producers, in the order of their ids: one scan, for the
+    /// start of a broker.
+    async fn all_producers(&self) -> Result<Vec<ProducerRow>, CatalogError>;
 
     /// Reserves `count` producer ids and returns the first. What is reserved and not used is lost.
     async fn allocate_producer_ids(&self, count: u32) -> Result<ProducerId, CatalogError>;

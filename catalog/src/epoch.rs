@@ -2,15 +2,14 @@
 
 use antiphon_common::{BrokerEpoch, LeaderEpoch, WalEpoch};
 
-use crate::PartitionRow;
-
-/// The leader epoch under which a broker that opened the catalog as `broker_epoch` leads `row`.
+/// The epoch in which a broker that opened the catalog as `broker_epoch` leads a partition whose row
+/// says `row_epoch`.
 ///
 /// Taking the larger of the two makes every restart a new leader epoch without writing a row per
 /// partition, and keeps a topic that was deleted and created again from starting below what its
 /// clients have seen (they would ignore the "older" leader).
-pub fn leader_epoch(row: &PartitionRow, broker_epoch: BrokerEpoch) -> LeaderEpoch {
-    row.leader_epoch.max(from_broker(broker_epoch))
+pub fn effective_leader_epoch(row_epoch: LeaderEpoch, broker_epoch: BrokerEpoch) -> LeaderEpoch {
+    row_epoch.max(from_broker(broker_epoch))
 }
 
 /// The epoch of the write-ahead log that a broker opens in the run `broker_epoch`. One more, because

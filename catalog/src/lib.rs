@@ -37,7 +37,7 @@ pub use contract::{
     Catalog, Created, CreatedTopic, FlushCommit, FlushOutcome, MergeCommit, NewTopic,
     PartitionProgress, TrimOutcome,
 };
-pub use epoch::{leader_epoch, wal_epoch};
+pub use epoch::{effective_leader_epoch, wal_epoch};
 pub use error::{CatalogError, Cause, OpenError};
 pub use inspect::{Entry, Inspector};
 pub use options::OpenOptions;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use antiphon_common::{BrokerEpoch, Lsn, TopicId};
+use antiphon_common::{BrokerEpoch, BrokerId, Lsn, TopicId};
 
 use crate::{BrokerRow, ClusterRow, PartitionRow, TopicRow};
 
@@ -11,6 +11,8 @@ use crate::{BrokerRow, ClusterRow, PartitionRow, TopicRow};
 pub struct Snapshot {
     /// The cluster's identity.
     pub cluster: ClusterRow,
+    /// The broker that opened.
+    pub broker_id: BrokerId,
     /// The epoch of this run.
     pub broker_epoch: BrokerEpoch,
     /// This broker's row as the last run left it; `None` at its first start.

@@ -26,7 +26,7 @@ pub struct PartitionRow {
     pub index: PartitionIndex,
     /// The broker that takes its writes.
     pub leader: BrokerId,
-    /// The newest epoch the catalog knows of; see [`crate::leader_epoch`] for the one in force.
+    /// The newest epoch the catalog knows of; see [`crate::effective_leader_epoch`] for the one in force.
     pub leader_epoch: LeaderEpoch,
     /// The first offset that a client may read.
     pub log_start: Offset,

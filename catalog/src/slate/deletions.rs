@@ -112,12 +112,12 @@ impl SlateCatalog {
 
     pub(super) async fn finish_deletions_now(
         &self,
-        deleted: Vec<DeletionRow>,
+        deleted: &[DeletionRow],
     ) -> Result<(), CatalogError> {
         let turn = self.turn().await;
         let mut transaction = Transaction::default();
         for row in deleted {
-            transaction.remove(&row);
+            transaction.remove(row);
             transaction.remove_key(ObjectRow::key_of(row.object_id));
         }
         self.commit("finish_deletions", turn, transaction).await

@@ -31,7 +31,7 @@ use async_trait::async_trait;
 
 use crate::{
     Catalog, CatalogError, ConfigScope, Created, CreatedTopic, DeletionRow, FlushCommit,
-    FlushOutcome, MergeCommit, NewTopic, ObjectRow, OpenError, OpenOptions, ProducerRow,
+    FlushOutcome, MergeCommit, NewTopic, ObjectRow, OpenError, OpenOptions, ProducerRow, RowKind,
     SegmentRow, Snapshot, TopicRow, TrimOutcome,
 };
 use database::Database;
@@ -150,7 +150,7 @@ impl Catalog for SlateCatalog {
         self.bounded(OPERATION, self.database.scan(OPERATION, range, limit)).await
     }
 
-    async fn finish_deletions(&self, deleted: Vec<DeletionRow>) -> Result<(), CatalogError> {
+    async fn finish_deletions(&self, deleted: &[DeletionRow]) -> Result<(), CatalogError> {
         self.bounded("finish_deletions", self.finish_deletions_now(deleted)).await
     }
 
@@ -167,6 +167,12 @@ impl Catalog for SlateCatalog {
     async fn producers(&self, partition_id: PartitionId) -> Result<Vec<ProducerRow>, CatalogError> {
         const OPERATION: &str = "producers";
         let range = prefix_range(ProducerRow::prefix_of(partition_id));
+        self.bounded(OPERATION, self.database.scan(OPERATION, range, usize::MAX)).await
+    }
+
+    async fn all_producers(&self) -> Result<Vec<ProducerRow>, CatalogError> {
+        const OPERATION: &str = "all_producers";
+        let range = prefix_range(vec![RowKind::Producer.tag()]);
         self.bounded(OPERATION, self.database.scan(OPERATION, range, usize::MAX)).await
     }
 

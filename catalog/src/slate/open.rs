@@ -160,6 +160,7 @@ fn snapshot(
     };
     Snapshot {
         cluster,
+        broker_id: state.broker.broker_id,
         broker_epoch: state.broker.epoch,
         flushed_lsn: state.broker.flushed_lsn,
         previous_stop_clean: previous.as_ref().is_none_or(|row| row.clean_stop),
