@@ -48,7 +48,7 @@ pub struct BuiltObject {
     pub payload: PutPayload,
     /// The object's length in bytes.
     pub size: u64,
-    /// What it holds, in the order in which it was added.
+    /// What it holds and where, in the order in which it was added.
     pub sections: Vec<SectionSummary>,
 }
 
@@ -130,12 +130,12 @@ impl ObjectBuilder {
     }
 
     /// Adds the section of `partition`: its batches, in offset order. On an error the object is as it
-    /// was before.
+    /// was before. What was added, and where it came to lie, is in [`BuiltObject::sections`].
     pub fn section(
         &mut self,
         partition: PartitionId,
         batches: impl IntoIterator<Item = BatchSlice>,
-    ) -> Result<SectionSummary, BuildObjectError> {
+    ) -> Result<(), BuildObjectError> {
         if self.partitions.contains(&partition) {
             return Err(BuildObjectError::DuplicateSection { partition });
         }
@@ -147,12 +147,8 @@ impl ObjectBuilder {
         self.accept(index, rope)
     }
 
-    fn accept(
-        &mut self,
-        index: SectionIndex,
-        rope: Vec<Bytes>,
-    ) -> Result<SectionSummary, BuildObjectError> {
-        let summary = *index.summary();
+    fn accept(&mut self, index: SectionIndex, rope: Vec<Bytes>) -> Result<(), BuildObjectError> {
+        let mut summary = *index.summary();
         let (table_before, end) = (self.table.len(), self.position + summary.length);
         index.encode_to(&mut self.table);
         let fits = within(self.table.len() as u64, TABLE_BYTES_MAX)
@@ -161,11 +157,14 @@ impl ObjectBuilder {
             self.table.truncate(table_before);
             return Err(error);
         }
+        // Counted from the table's start until `finish` knows where that is.
+        summary.index_position = table_before as u64;
+        summary.index_length = (self.table.len() - table_before) as u64;
         self.position = end;
         self.rope.extend(rope);
         self.sections.push(summary);
         self.partitions.insert(summary.partition);
-        Ok(summary)
+        Ok(())
     }
 
     fn size_if_position(&self, position: u64) -> u64 {
@@ -184,6 +183,7 @@ impl ObjectBuilder {
             table_length: self.table.len() as u64,
             table_crc: crc32c(&self.table),
         };
+        self.sections.iter_mut().for_each(|section| section.index_position += self.position);
         self.table.extend_from_slice(&footer.encode());
         self.rope.push(self.table.into());
         Ok(BuiltObject {
@@ -294,9 +294,16 @@ impl SectionDraft {
             position: self.position,
             length: self.blocks.iter().map(|block| block.length).sum(),
             record_count: self.record_count,
-            max_timestamp: self.blocks.iter().map(|block| block.max_timestamp).max().unwrap_or_default(),
+            max_timestamp: self
+                .blocks
+                .iter()
+                .map(|block| block.max_timestamp)
+                .max()
+                .unwrap_or_default(),
             leader_epoch: self.leader_epoch,
             crc: combined_crc(&self.blocks),
+            index_position: 0,
+            index_length: 0,
         };
         // The pair of the reader's check: what is written must pass what is read.
         let index = SectionIndex::new(summary, self.blocks).map_err(|_| empty)?;

@@ -22,7 +22,10 @@ pub enum DecodeObjectError {
         found: u64,
     },
     /// The object was written by a newer version of the program.
-    #[error("object format version {found} is newer than {}, the newest known", super::FORMAT_VERSION)]
+    #[error(
+        "object format version {found} is newer than {}, the newest known",
+        super::FORMAT_VERSION
+    )]
     Version {
         /// The version in the footer.
         found: u16,

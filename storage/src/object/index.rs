@@ -1,12 +1,13 @@
 //! The index of one records section, in memory: from an offset or a time to a block.
 
-use antiphon_common::{Offset, Timestamp};
+use antiphon_common::{LeaderEpoch, Offset, PartitionId, Timestamp};
 
 use super::block::{BLOCK_ENTRY_BYTES, BlockEntry};
 use super::error::DecodeObjectError;
-use super::section::SectionSummary;
+use super::section::{SectionKind, SectionSummary};
 
-/// A records section and its blocks. Holding one means that it was checked: there is at least one
+/// A records section and its blocks, checked.
+/// Holding one means that it was checked: there is at least one
 /// block, the blocks tile the section without gap or overlap, and their base offsets ascend from the
 /// section's base offset to at most its last offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +31,7 @@ impl SectionIndex {
             .map(|()| index)
     }
 
-    pub(super) fn decode(
-        summary: SectionSummary,
-        index: &[u8],
-    ) -> Result<Self, DecodeObjectError> {
+    pub(super) fn decode(summary: SectionSummary, index: &[u8]) -> Result<Self, DecodeObjectError> {
         let entries = index.chunks_exact(BLOCK_ENTRY_BYTES);
         if !entries.remainder().is_empty() {
             let needed = index.len().next_multiple_of(BLOCK_ENTRY_BYTES) as u64;
@@ -42,9 +40,45 @@ impl SectionIndex {
         Self::new(summary, entries.map(BlockEntry::decode).collect::<Result<_, _>>()?)
     }
 
+    /// Appends the section's entry to `table`.
     pub(super) fn encode_to(&self, table: &mut Vec<u8>) {
-        self.summary.encode_to((self.blocks.len() * BLOCK_ENTRY_BYTES) as u64, table);
-        self.blocks.iter().for_each(|block| block.encode_to(table));
+        let mut index = Vec::with_capacity(self.blocks.len() * BLOCK_ENTRY_BYTES);
+        self.blocks.iter().for_each(|block| block.encode_to(&mut index));
+        self.summary.encode_to(&index, table);
+    }
+
+    /// The index of a records section from its entry alone: the bytes at `index_position`.
+    pub fn decode_alone(entry: &[u8], index_position: u64) -> Result<Self, DecodeObjectError> {
+        let (summary, index, after) = SectionSummary::decode(entry, index_position)?;
+        if summary.kind != SectionKind::RECORDS || !after.is_empty() {
+            let reason = "what lies there is not one entry of a records section";
+            return Err(DecodeObjectError::Inconsistent { partition: summary.partition, reason });
+        }
+        Self::decode(summary, index)
+    }
+
+    /// The index of a section that is one block, from what is known of it elsewhere. The summary's
+    /// record count, epoch and entry position are not known and are zero.
+    pub(crate) fn of_one_block(
+        partition: PartitionId,
+        last_offset: Offset,
+        block: BlockEntry,
+    ) -> Result<Self, DecodeObjectError> {
+        let summary = SectionSummary {
+            kind: SectionKind::RECORDS,
+            partition,
+            base_offset: block.base_offset,
+            last_offset,
+            position: block.position,
+            length: block.length,
+            record_count: 0,
+            max_timestamp: block.max_timestamp,
+            leader_epoch: LeaderEpoch::NONE,
+            crc: block.crc,
+            index_position: 0,
+            index_length: 0,
+        };
+        Self::new(summary, vec![block])
     }
 
     fn check(&self) -> Result<(), &'static str> {

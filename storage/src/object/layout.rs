@@ -11,7 +11,7 @@ use super::crc32c;
 use super::error::{DecodeObjectError, LoadLayoutError};
 use super::footer::{FOOTER_BYTES, Footer};
 use super::index::SectionIndex;
-use super::section::{SECTION_ENTRY_BYTES, SectionKind, SectionSummary};
+use super::section::{SectionKind, SectionSummary};
 
 /// The longest table that is written or read: 16 MiB, some 130,000 sections of one block each.
 pub const TABLE_BYTES_MAX: u64 = 16 << 20;
@@ -27,7 +27,7 @@ const _: () = assert!(TAIL_BYTES_GUESS > FOOTER_BYTES as u64);
 pub struct ObjectLayout {
     footer: Footer,
     /// In the order of their positions.
-    sections: Vec<SectionIndex>,
+    sections: Vec<Arc<SectionIndex>>,
 }
 
 impl ObjectLayout {
@@ -39,8 +39,7 @@ impl ObjectLayout {
         object_size: u64,
     ) -> Result<Self, LoadLayoutError> {
         let corrupt = |source| LoadLayoutError::Corrupt { object, source };
-        let failed =
-            |source| LoadLayoutError::Store { object, source: Arc::new(source) };
+        let failed = |source| LoadLayoutError::Store { object, source: Arc::new(source) };
 
         let tail_start = object_size.saturating_sub(TAIL_BYTES_GUESS);
         let tail = get(store, path, tail_start, object_size).await.map_err(failed)?;
@@ -59,13 +58,15 @@ impl ObjectLayout {
     /// Decodes `table`, which `footer` describes.
     pub fn decode(footer: Footer, table: &[u8]) -> Result<Self, DecodeObjectError> {
         check_table(&footer, table)?;
+        let table_end = footer.table_position.saturating_add(footer.table_length);
         let mut sections = Vec::new();
         let (mut rest, mut free_from) = (table, 0);
         while !rest.is_empty() {
-            let (summary, index, after) = split_entry(rest)?;
+            let index_position = table_end - rest.len() as u64;
+            let (summary, index, after) = SectionSummary::decode(rest, index_position)?;
             free_from = check_place(&summary, free_from, footer.table_position)?;
             if summary.kind == SectionKind::RECORDS {
-                sections.push(SectionIndex::decode(summary, index)?);
+                sections.push(Arc::new(SectionIndex::decode(summary, index)?));
             }
             rest = after;
         }
@@ -78,24 +79,24 @@ impl ObjectLayout {
     }
 
     /// The records sections, in the order of their positions.
-    pub fn sections(&self) -> &[SectionIndex] {
+    pub fn sections(&self) -> &[Arc<SectionIndex>] {
         &self.sections
     }
 
     /// The records section of `partition`.
-    pub fn section_of(&self, partition: PartitionId) -> Option<&SectionIndex> {
+    pub fn section_of(&self, partition: PartitionId) -> Option<&Arc<SectionIndex>> {
         self.sections.iter().find(|section| section.summary().partition == partition)
     }
 
     /// The records section that starts at `position`.
-    pub fn section_at(&self, position: u64) -> Option<&SectionIndex> {
+    pub fn section_at(&self, position: u64) -> Option<&Arc<SectionIndex>> {
         let found = self.sections.binary_search_by_key(&position, |s| s.summary().position);
         found.ok().and_then(|index| self.sections.get(index))
     }
 
     /// The memory this layout takes, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let sections: u64 = self.sections.iter().map(SectionIndex::memory_bytes).sum();
+        let sections: u64 = self.sections.iter().map(|section| section.memory_bytes()).sum();
         size_of::<Self>() as u64 + sections
     }
 }
@@ -138,17 +139,6 @@ fn check_table(footer: &Footer, table: &[u8]) -> Result<(), DecodeObjectError> {
         return Err(DecodeObjectError::Checksum { structure: "section table", expected, found });
     }
     Ok(())
-}
-
-/// Splits the first entry off `table`: its fixed part, its index, and what comes after.
-fn split_entry(table: &[u8]) -> Result<(SectionSummary, &[u8], &[u8]), DecodeObjectError> {
-    let (summary, index_length) = SectionSummary::decode(table)?;
-    let behind = table.get(SECTION_ENTRY_BYTES..).unwrap_or_default();
-    let truncated =
-        DecodeObjectError::Truncated { needed: index_length, found: behind.len() as u64 };
-    let length = usize::try_from(index_length).map_err(|_| truncated.clone())?;
-    let (index, after) = behind.split_at_checked(length).ok_or(truncated)?;
-    Ok((summary, index, after))
 }
 
 /// Checks that the section lies after the one before it and before the table; returns its end.

@@ -31,8 +31,8 @@ pub use builder::{BatchSlice, BuildObjectError, BuiltObject, OBJECT_BYTES_MAX, O
 pub use error::{DecodeObjectError, LoadLayoutError};
 pub use footer::{FOOTER_BYTES, FORMAT_VERSION, Footer, WriterIdentity};
 pub use index::SectionIndex;
-pub use layout::{ObjectLayout, TABLE_BYTES_MAX};
 pub(crate) use layout::footer_of_tail;
+pub use layout::{ObjectLayout, TABLE_BYTES_MAX};
 pub use section::{SectionKind, SectionSummary};
 
 /// CRC-32C (CRC-32/ISCSI), the checksum Kafka's batches use and the only one in this format.

@@ -66,7 +66,9 @@ pub enum ProbeError {
         reason: String,
     },
     /// The credentials are missing, wrong or not sufficient.
-    #[error("{url}: {endpoint} denied access ({operation}): check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy")]
+    #[error(
+        "{url}: {endpoint} denied access ({operation}): check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
+    )]
     AccessDenied {
         /// The store.
         url: String,
@@ -86,7 +88,9 @@ pub enum ProbeError {
         seconds: u64,
     },
     /// The store overwrites where it was told to create. Fencing would not hold.
-    #[error("{url}: {endpoint} ignores create-if-absent (If-None-Match: *), which Antiphon needs for its safety: use a newer version of this store")]
+    #[error(
+        "{url}: {endpoint} ignores create-if-absent (If-None-Match: *), which Antiphon needs for its safety: use a newer version of this store"
+    )]
     CreateIgnored {
         /// The store.
         url: String,

@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn strangers_are_not_objects() {
-        for stranger in ["objects/00/zz", "objects/5f", "other/5f/01980000000000000000000000000001"] {
+        for stranger in ["objects/00/zz", "objects/5f", "other/5f/01980000000000000000000000000001"]
+        {
             assert_eq!(object_id_of_path(&Path::from(stranger)), None);
         }
     }

@@ -84,10 +84,7 @@ impl Store {
     /// The same store with every client wrapped, for counting, slowing down or breaking requests.
     /// The result no longer counts as local: reads go through the wrapper too.
     #[must_use]
-    pub fn wrapped(
-        &self,
-        wrap: impl Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
-    ) -> Self {
+    pub fn wrapped(&self, wrap: impl Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
         Self {
             objects: wrap(Arc::clone(&self.objects)),
             history: wrap(Arc::clone(&self.history)),

@@ -81,7 +81,8 @@ impl Store {
 
     async fn occupant(&self, path: &Path, built: &BuiltObject) -> Result<Occupant, PutObjectError> {
         let object = built.identity.object;
-        let failed = |source| PutObjectError::Store { object, attempts: 1, source: Arc::new(source) };
+        let failed =
+            |source| PutObjectError::Store { object, attempts: 1, source: Arc::new(source) };
         let size = match self.uploads.head(path).await {
             Ok(meta) => meta.size,
             Err(object_store::Error::NotFound { .. }) => return Ok(Occupant::Nobody),

@@ -1,0 +1,275 @@
+//! The reader: one per broker, shared by all fetches of history.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use antiphon_common::{ObjectId, Offset, Timestamp};
+use bytes::Bytes;
+
+use super::ahead::{AheadPlanner, Step};
+use super::batches::{Wanted, cut};
+use super::block_cache::BlockCache;
+use super::error::ColdReadError;
+use super::indexes::IndexCache;
+use super::local::LocalBlocks;
+use super::options::ColdOptions;
+use super::remote::RemoteBlocks;
+use super::segment::SegmentRef;
+use super::stats::{ColdStats, Counters};
+use crate::object::SectionIndex;
+use crate::store::Store;
+
+/// Reads history. Cheap to clone; all clones share caches and limits.
+///
+/// Must be used within a tokio runtime: loads are tasks of the runtime of whoever asks first, so use
+/// it from the history runtime only.
+#[derive(Clone, Debug)]
+pub struct ColdReader {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    indexes: IndexCache,
+    cache: Arc<BlockCache>,
+    source: Source,
+    planner: AheadPlanner,
+    counters: Arc<Counters>,
+    /// The most that one step of a read asks for.
+    step_bytes_max: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Remote(Arc<RemoteBlocks>),
+    Local(LocalBlocks),
+}
+
+/// A section that is being read.
+struct Section {
+    object: ObjectId,
+    index: Arc<SectionIndex>,
+}
+
+impl ColdReader {
+    /// A reader of `store` with empty caches.
+    pub fn new(store: Store, options: ColdOptions) -> Self {
+        let counters = Arc::new(Counters::default());
+        let cache = BlockCache::new(options.cache_bytes);
+        let history = Arc::clone(&store.history);
+        let (blocks, counted) = (Arc::clone(&cache), Arc::clone(&counters));
+        let source = match store.local_files() {
+            Some(files) => {
+                Source::Local(LocalBlocks::new(Arc::clone(files), blocks, counted, &options))
+            }
+            None => {
+                let remote = RemoteBlocks::new(Arc::clone(&history), blocks, counted, &options);
+                Source::Remote(Arc::new(remote))
+            }
+        };
+        let indexes = IndexCache::new(history, options.index_cache_bytes, Arc::clone(&counters));
+        let planner = AheadPlanner::new(options.readahead_bytes_min, options.window_bytes_max());
+        let step_bytes_max = options.readahead_bytes_max;
+        let shared = Shared { indexes, cache, source, planner, counters, step_bytes_max };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Reads whole batches of `segment`, starting with the one that contains `from` (or, where
+    /// compaction left a hole, the next one).
+    ///
+    /// Each element of the answer is a run of neighbouring batches, usually all that one block
+    /// contributes: [`super::last_offset_of_run`] tells where it ends. Together they are at most
+    /// `max_bytes` long, except that the first batch comes whole, however long, if `at_least_one`
+    /// (KIP-74). The answer may be shorter than there is room for: from half of `max_bytes` on, a
+    /// read prefers to stop at the end of a block. Empty if `from` is after the segment, or if the
+    /// first batch does not fit and is not demanded.
+    pub async fn read(
+        &self,
+        segment: &SegmentRef,
+        from: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Vec<Bytes>, ColdReadError> {
+        let mut runs = Vec::new();
+        if from > segment.last_offset || (max_bytes == 0 && !at_least_one) {
+            return Ok(runs);
+        }
+        let section = self.section(segment).await?;
+        let mut progress = Progress {
+            wanted: Wanted { from, until: segment.last_offset, room: max_bytes, at_least_one },
+            served: 0,
+            next_block: section.index.block_of_offset(from).unwrap_or(usize::MAX),
+            stopped: false,
+        };
+        while let Some(blocks) = progress.next_step(&section.index, self.shared.step_bytes_max) {
+            let loaded = self.shared.load(&section, blocks.clone()).await?;
+            self.take_batches(&section, &loaded, &mut progress, &mut runs)?;
+        }
+        Ok(runs)
+    }
+
+    /// Cuts the batches that are wanted out of `blocks`, the next ones of the section.
+    fn take_batches(
+        &self,
+        section: &Section,
+        blocks: &[Bytes],
+        progress: &mut Progress,
+        runs: &mut Vec<Bytes>,
+    ) -> Result<(), ColdReadError> {
+        for block in blocks {
+            let position = section.block_position(progress.next_block);
+            let cut = cut(block, progress.wanted).map_err(|fault| ColdReadError::Corrupt {
+                object: section.object,
+                position,
+                fault,
+            })?;
+            progress.took(cut.bytes.len(), cut.to_end);
+            if !cut.bytes.is_empty() {
+                runs.push(cut.bytes);
+            }
+            if !cut.to_end {
+                self.shared.keep_for_next_read(section.object, position, block);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first block at or after the one that contains `from` in which some batch's latest
+    /// timestamp is at or after `timestamp`; `None` if the segment has no such block.
+    ///
+    /// The caller looks for the record in it. Should it find none at or after `from` (a batch keeps
+    /// its latest timestamp when compaction takes the record), it asks again from the offset after
+    /// the block's last one.
+    pub async fn timestamp_lookup(
+        &self,
+        segment: &SegmentRef,
+        timestamp: Timestamp,
+        from: Offset,
+    ) -> Result<Option<Bytes>, ColdReadError> {
+        if from > segment.last_offset {
+            return Ok(None);
+        }
+        let section = self.section(segment).await?;
+        let block = section
+            .index
+            .block_of_offset(from)
+            .and_then(|first| section.index.block_of_timestamp(timestamp, first));
+        match block {
+            Some(block) => Ok(self.shared.load_only(&section, block..block + 1).await?.pop()),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts loading the beginning of `segment`, as read-ahead: for a planner that sees a reader
+    /// come to the end of the segment before it. Returns when the segment's index is there; does
+    /// nothing for a local store, and drops the rest when read-ahead is busy.
+    pub async fn prefetch(&self, segment: &SegmentRef) -> Result<(), ColdReadError> {
+        let Source::Remote(remote) = &self.shared.source else { return Ok(()) };
+        let section = self.section(segment).await?;
+        remote.read_ahead(section.object, &section.index, 0..1);
+        Ok(())
+    }
+
+    /// What was read so far, and how.
+    pub fn stats(&self) -> ColdStats {
+        self.shared.counters.read(self.shared.cache.bytes())
+    }
+
+    async fn section(&self, segment: &SegmentRef) -> Result<Section, ColdReadError> {
+        let index = self.shared.indexes.get(segment).await?;
+        Ok(Section { object: segment.object, index })
+    }
+}
+
+impl Shared {
+    /// Loads `blocks`, and reads ahead of them if the reader is going through the section.
+    async fn load(
+        &self,
+        section: &Section,
+        blocks: Range<usize>,
+    ) -> Result<Vec<Bytes>, ColdReadError> {
+        let (object, index) = (section.object, &section.index);
+        let plan = |missed| {
+            let section = (object, index.summary().position);
+            self.planner.observe(index, &Step { section, blocks: blocks.clone(), missed })
+        };
+        match &self.source {
+            Source::Remote(remote) => {
+                let asked = remote.ask(object, index, blocks.clone());
+                if let Some(ahead) = plan(asked.missed) {
+                    remote.read_ahead(object, index, ahead);
+                }
+                asked.all().await
+            }
+            Source::Local(local) => local.read(object, index, blocks.clone(), plan(false)).await,
+        }
+    }
+
+    /// Loads `blocks` and takes no note of the reader.
+    async fn load_only(
+        &self,
+        section: &Section,
+        blocks: Range<usize>,
+    ) -> Result<Vec<Bytes>, ColdReadError> {
+        match &self.source {
+            Source::Remote(remote) => {
+                remote.ask(section.object, &section.index, blocks).all().await
+            }
+            Source::Local(local) => local.read(section.object, &section.index, blocks, None).await,
+        }
+    }
+
+    /// A remote block is cached anyway; a local one only if its reader will be back for the rest.
+    fn keep_for_next_read(&self, object: ObjectId, position: u64, block: &Bytes) {
+        if matches!(self.source, Source::Local(_)) {
+            self.cache.insert((object, position), block.clone());
+        }
+    }
+}
+
+impl Section {
+    fn block_position(&self, number: usize) -> u64 {
+        self.index.blocks().get(number).map_or(0, |block| block.position)
+    }
+}
+
+/// How far a read has come.
+struct Progress {
+    wanted: Wanted,
+    served: usize,
+    next_block: usize,
+    stopped: bool,
+}
+
+impl Progress {
+    /// The blocks to load next: as many as surely fit, or one if that is worth it.
+    fn next_step(&self, index: &SectionIndex, bytes_max: u64) -> Option<Range<usize>> {
+        let rest = index.blocks().get(self.next_block..)?;
+        let next = rest.first()?;
+        if self.stopped || next.base_offset > self.wanted.until {
+            return None;
+        }
+        let room = (self.wanted.room as u64).min(bytes_max);
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|block| {
+            bytes += block.length;
+            bytes <= room && block.base_offset <= self.wanted.until
+        });
+        match fitting.count() {
+            // Half of a block is worth reading only if there is little so far.
+            0 if self.served > 0 && self.served >= self.wanted.room => None,
+            0 => Some(self.next_block..self.next_block + 1),
+            count => Some(self.next_block..self.next_block + count),
+        }
+    }
+
+    /// Takes note of `bytes` cut out of the next block.
+    fn took(&mut self, bytes: usize, to_end: bool) {
+        self.served += bytes;
+        self.wanted.room = self.wanted.room.saturating_sub(bytes);
+        self.wanted.at_least_one &= bytes == 0;
+        self.next_block += 1;
+        self.stopped = !to_end;
+    }
+}
