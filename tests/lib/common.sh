@@ -58,35 +58,52 @@ expect() {
   fi
 }
 
+# bounded SECONDS LOG COMMAND...: runs a command or function with its output in LOG, in a process group
+# of its own that is ended as a whole when the time is up (124) or when the run is broken off.
+bounded() {
+  local limit=$1 log=$2 pid code=0
+  shift 2
+  set -m
+  "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  set +m
+  own "-$pid"
+  if wait_gone "$pid" $((limit * 10)); then
+    wait "$pid" || code=$?
+  else
+    kill -TERM -- "-$pid" 2>/dev/null
+    wait_gone "$pid" 50 || kill -KILL -- "-$pid" 2>/dev/null
+    code=124
+  fi
+  disown_process "-$pid"
+  return "$code"
+}
+
 # story LABEL LOG SECONDS COMMAND...: a client program that prints one `ok NAME` or
 # `FAIL NAME: why` line per check. Its lines become our results; a program that dies, hangs, or
 # checks nothing is itself a failure.
 story() {
-  local label=$1 log=$2 limit=$3
+  local label=$1 log=$2 limit=$3 code=0 broken
   shift 3
-  timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null
-  local code=$? verdicts=0 line
-  while IFS= read -r line; do
-    case $line in
-      "ok "*) pass "$label: ${line#ok }" ;;
-      "FAIL "*) fail "$label: ${line#FAIL }" ;;
-      *) continue ;;
-    esac
-    verdicts=$((verdicts + 1))
-  done <"$log"
-  if [ "$code" -eq 124 ] || [ "$code" -eq 137 ]; then
-    fail "$label: finishes within $limit s"
-    tail_of "$log"
-  elif [ "$code" -ne 0 ] && ! grep -q '^FAIL ' "$log"; then
-    fail "$label: exits with 0 (exit $code)"
-    tail_of "$log"
-  elif [ "$verdicts" -eq 0 ]; then
-    fail "$label: runs at least one check"
-    tail_of "$log"
-  elif [ "$code" -ne 0 ]; then
-    tail_of "$log"
+  bounded "$limit" "$log" "$@" || code=$?
+  sed -n "s/^ok /  ok   $label: /p; s/^FAIL /  FAIL $label: /p" "$log"
+  count "$(grep -c '^ok ' "$log")" "$(grep -c '^FAIL ' "$log")"
+  broken=$(story_fault "$log" "$code" "$limit")
+  [ -z "$broken" ] || fail "$label: $broken"
+  [ "$code" -eq 0 ] && [ -z "$broken" ] && return 0
+  tail_of "$log"
+  return 1
+}
+
+# What is wrong with a story that its own verdicts do not tell.
+story_fault() { # LOG CODE LIMIT
+  if [ "$2" -eq 124 ]; then
+    echo "finishes within $3 s"
+  elif [ "$2" -ne 0 ] && ! grep -q '^FAIL ' "$1"; then
+    echo "exits with 0, not $2"
+  elif [ "$2" -eq 0 ] && ! grep -q '^ok ' "$1"; then
+    echo "runs at least one check"
   fi
-  return "$code"
 }
 
 # timed LABEL COMMAND...: the step's wall time goes into the table that closes the run.
@@ -105,8 +122,14 @@ timing_table() {
   awk -F'\t' '{ printf "  %-34s %8.1f\n", $1, $2 }' "$TIMINGS"
 }
 
-# Every process a part starts is registered here, and ended by its number when the run ends.
+# Every process a part starts is registered here by its number (a group by its negative number), and
+# taken off when it has ended, so that no number is used after the system has given it to another.
 own() { echo "$1" >>"$PIDS"; }
+
+disown_process() {
+  grep -vx -e "$1" "$PIDS" >"$PIDS.rest" || true
+  mv "$PIDS.rest" "$PIDS"
+}
 
 # wait_gone PID TENTHS: true once the process has ended; a child that waits to be reaped has ended.
 wait_gone() {
@@ -119,8 +142,8 @@ wait_gone() {
 }
 
 end_process() {
-  kill -TERM "$1" 2>/dev/null || return 0
-  wait_gone "$1" 50 || kill -KILL "$1" 2>/dev/null || true
+  kill -TERM -- "$1" 2>/dev/null || return 0
+  wait_gone "${1#-}" 50 || kill -KILL -- "$1" 2>/dev/null || true
 }
 
 cleanup() {

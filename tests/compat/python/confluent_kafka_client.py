@@ -128,4 +128,5 @@ def phase2(bootstrap, topic, ledger):
     consumer.close()
 
 
-tell("confluent", phase1, phase2)
+if __name__ == "__main__":
+    tell("confluent", phase1, phase2)

@@ -1,0 +1,36 @@
+"""Reads with confluent-kafka what every other client wrote: `cross_check.py phase2 BOOTSTRAP PREFIX BASE_MS`."""
+
+import sys
+
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from confluent_kafka_client import consumer_of, read
+from ledger import AFTER_RESTART, PARTITIONS, Ledger
+
+CLIENTS = [
+    "java-classic", "java-consumer", "confluent", "kafka-python", "aiokafka",
+    "franz-go", "kafka-go", "sarama", "kafkajs", "rskafka", "rdkafka",
+]
+
+
+def cross_check(consumer, topic, ledger):
+    consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+    everything = range(AFTER_RESTART.stop)
+    ledger.expect(read(consumer, len(everything), seconds=15), everything)
+
+
+def main(bootstrap, prefix, base_ms):
+    failures = 0
+    consumer = consumer_of(bootstrap, f"{prefix}-cross-check")
+    for client in CLIENTS:
+        try:
+            cross_check(consumer, f"{prefix}-{client}", Ledger(int(base_ms)))
+            print(f"ok {client}", flush=True)
+        except Exception as error:
+            print(f"FAIL {client}: {type(error).__name__}: {error}", flush=True)
+            failures += 1
+    consumer.close()
+    sys.exit(1 if failures else 0)
+
+
+main(*sys.argv[2:])
