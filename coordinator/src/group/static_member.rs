@@ -123,6 +123,9 @@ impl ClassicGroup {
         }
     }
 
+    /// Puts the old member back, whose process may well be alive. If a rebalance has begun, the
+    /// instance is taken out instead: it must rejoin anyway, and its offer of back then may no
+    /// longer have anything in common with the others'.
     fn undo_replacement(
         &mut self,
         old: Member,
@@ -133,10 +136,11 @@ impl ClassicGroup {
         let old_id = old.id.clone();
         let leads = was_leader && self.is_leader(new_id);
         let had_pending_sync = self.pending_sync.contains(new_id);
-        let assignment = self.members.get(new_id).map(|member| member.assignment.clone());
         self.remove_member(new_id, GroupError::FencedInstanceId, step);
-        let assignment = assignment.unwrap_or_default();
-        self.put_member(Member { assignment, ..old });
+        if self.state != GroupState::Stable {
+            return self.rebalance(step);
+        }
+        self.put_member(old);
         if had_pending_sync {
             self.pending_sync.insert(old_id.clone());
         }
