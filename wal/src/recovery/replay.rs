@@ -1,0 +1,220 @@
+//! Follows the chain of frames through the segments.
+
+use antiphon_common::{Lsn, WalEpoch};
+
+use super::classify::{Behind, Decision, Ending, Stop, classify};
+use super::error::{OpenError, while_doing};
+use super::reader::{Expected, SegmentReader, Step};
+use super::survey::{Survey, Used, corrupt};
+use crate::Replayed;
+use crate::format::frame::FrameHeader;
+
+/// What replay found.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) ending: Ending,
+    /// The position after the last frame.
+    pub(crate) next: Lsn,
+    /// Which of the survey's segments hold frames that count, with their first position.
+    pub(crate) kept: Vec<(usize, Lsn)>,
+    /// Segments in front of where replay started.
+    pub(crate) skipped: usize,
+    pub(crate) read: u64,
+    pub(crate) frames: u64,
+    pub(crate) payload_bytes: u64,
+    pub(crate) first: Option<Lsn>,
+}
+
+/// Hands every frame from `expected_start` on to `sink`.
+pub(crate) fn replay(
+    survey: &Survey,
+    expected_start: Lsn,
+    sink: &mut dyn FnMut(Replayed),
+) -> Result<Replay, OpenError> {
+    let start = survey.start(expected_start)?;
+    let mut walk = Walk::new(survey, expected_start, sink);
+    if let Some(index) = start {
+        walk.begin(index);
+        walk.run(index)?;
+    }
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    used: &'a [Used],
+    expected_start: Lsn,
+    sink: &'a mut dyn FnMut(Replayed),
+    /// The epoch of the last segment whose header could be read.
+    epoch: WalEpoch,
+    found: Replay,
+}
+
+/// Where reading stopped in one segment.
+struct Stopped {
+    stop: Stop,
+    position: u64,
+}
+
+impl<'a> Walk<'a> {
+    fn new(survey: &'a Survey, expected_start: Lsn, sink: &'a mut dyn FnMut(Replayed)) -> Self {
+        let found = Replay {
+            ending: Ending::Empty,
+            next: expected_start,
+            kept: Vec::new(),
+            skipped: 0,
+            read: 0,
+            frames: 0,
+            payload_bytes: 0,
+            first: None,
+        };
+        Self { used: &survey.used, expected_start, sink, epoch: WalEpoch::ZERO, found }
+    }
+
+    fn begin(&mut self, index: usize) {
+        self.found.skipped = index;
+        if let Some(header) = &self.used[index].header {
+            self.found.next = header.first_lsn;
+        }
+    }
+
+    fn run(&mut self, mut index: usize) -> Result<(), OpenError> {
+        loop {
+            if let Some(header) = &self.used[index].header {
+                self.epoch = header.epoch;
+            }
+            let stopped = self.read_segment(index)?;
+            let (behind, target) = self.look_behind(index);
+            let proof = self.find_proof(index, &stopped, behind)?;
+            match classify(stopped.stop, behind, proof) {
+                Decision::GoOn => index = target,
+                Decision::End(ending) => {
+                    self.found.ending = ending;
+                    return Ok(());
+                }
+                Decision::Refuse(reason) => {
+                    let lsn = self.found.next;
+                    return Err(corrupt(&self.used[index], stopped.position, lsn, reason));
+                }
+            }
+        }
+    }
+
+    fn read_segment(&mut self, index: usize) -> Result<Stopped, OpenError> {
+        let used = &self.used[index];
+        self.found.read += 1;
+        let Some(header) = &used.header else {
+            return Ok(Stopped { stop: Stop::HeaderDamaged, position: 0 });
+        };
+        let first = self.found.next;
+        let seal = self.seal_behind(index).map(|(lsn, _)| lsn);
+        let mut reader =
+            SegmentReader::open(&used.path).map_err(while_doing("opening", &used.path))?;
+        reader.seek(crate::format::BLOCK_BYTES as u64);
+        let mut expected = Expected::first_of(header);
+        let stop = loop {
+            if seal == Some(expected.lsn) {
+                break Stop::EndOfSegment;
+            }
+            match reader.step(&expected).map_err(while_doing("reading", &used.path))? {
+                Step::Frame { header, payload, .. } => {
+                    expected.lsn = header.lsn.next();
+                    self.take_frame(Replayed { lsn: header.lsn, epoch: header.epoch, payload });
+                }
+                Step::Stop(stop) => break stop,
+            }
+        };
+        if self.found.next > first {
+            self.found.kept.push((index, first));
+        }
+        Ok(Stopped { stop, position: reader.position() })
+    }
+
+    fn take_frame(&mut self, frame: Replayed) {
+        self.found.next = frame.lsn.next();
+        if frame.lsn < self.expected_start {
+            return;
+        }
+        self.found.frames += 1;
+        self.found.payload_bytes += frame.payload.len() as u64;
+        self.found.first.get_or_insert(frame.lsn);
+        (self.sink)(frame);
+    }
+
+    /// Where a later opening went on after the segment: frames from there on are void in it. Of
+    /// several openings that went on at the same place, the earlier ones wrote nothing.
+    fn seal_behind(&self, index: usize) -> Option<(Lsn, usize)> {
+        let mut seal: Option<(Lsn, usize)> = None;
+        for (other, header) in self.readable_behind(index) {
+            if header.epoch > self.epoch && seal.is_none_or(|(lsn, _)| header.first_lsn <= lsn) {
+                seal = Some((header.first_lsn, other));
+            }
+        }
+        seal
+    }
+
+    fn readable_behind(
+        &self,
+        index: usize,
+    ) -> impl Iterator<Item = (usize, &crate::SegmentHeader)> {
+        let behind = self.used.iter().enumerate().skip(index + 1);
+        behind.filter_map(|(other, used)| Some((other, used.header.as_ref()?)))
+    }
+
+    /// How what stands behind relates to the expected frame, and where to go on if it does.
+    fn look_behind(&self, index: usize) -> (Behind, usize) {
+        let next = self.found.next;
+        if let Some((lsn, target)) = self.seal_behind(index) {
+            let here = lsn == next;
+            return (if here { Behind::SealedHere } else { Behind::SealedLater }, target);
+        }
+        let Some((target, header)) = self.readable_behind(index).next() else {
+            return (Behind::Nothing, index);
+        };
+        let behind = match header.first_lsn.cmp(&next) {
+            std::cmp::Ordering::Equal => Behind::Continues,
+            std::cmp::Ordering::Greater => Behind::SkipsAhead,
+            std::cmp::Ordering::Less => Behind::Overlaps,
+        };
+        (behind, target)
+    }
+
+    /// Whether an intact frame further on says that the expected one was acknowledged. Looked for
+    /// only where it decides something.
+    fn find_proof(
+        &self,
+        index: usize,
+        stopped: &Stopped,
+        behind: Behind,
+    ) -> Result<bool, OpenError> {
+        if !matches!(behind, Behind::Nothing | Behind::SkipsAhead) {
+            return Ok(false);
+        }
+        for (other, used) in self.used.iter().enumerate().skip(index) {
+            let from = if other == index { stopped.position } else { 0 };
+            if self.proves(used, from)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn proves(&self, used: &Used, from: u64) -> Result<bool, OpenError> {
+        let (lsn, epoch) = (self.found.next, self.epoch);
+        let knows_it = |frame: &FrameHeader| frame.lsn > lsn && frame.durable >= lsn;
+        let proves = |frame: &FrameHeader| match &used.header {
+            Some(header) => {
+                (frame.epoch, frame.salt) == (header.epoch, header.salt) && knows_it(frame)
+            }
+            // The header of a segment that starts an epoch was synced before any frame, so a frame
+            // of a new epoch proves that this header was once whole. One that came with its
+            // segment's first group may have been torn together with it.
+            None => {
+                (frame.epoch > epoch && frame.lsn >= lsn)
+                    || (frame.epoch == epoch && knows_it(frame))
+            }
+        };
+        let mut reader =
+            SegmentReader::open(&used.path).map_err(while_doing("opening", &used.path))?;
+        reader.find_group(from, &proves).map_err(while_doing("reading", &used.path))
+    }
+}
