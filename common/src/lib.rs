@@ -13,7 +13,9 @@ mod error_kind;
 mod ids;
 mod positions;
 
-pub use env::{Clock, Entropy, Environment, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
+pub use env::{
+    Clock, Entropy, Environment, ManualClock, SeededEntropy, SystemClock, SystemEntropy,
+};
 pub use error_kind::ErrorKind;
 pub use ids::{
     BrokerId, ClusterId, ObjectId, PartitionId, PartitionIndex, ProducerEpoch, ProducerId, TopicId,

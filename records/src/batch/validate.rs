@@ -67,6 +67,7 @@ pub struct Validated {
 impl Validated {
     /// The true max timestamp, where the header's is wrong and has to be
     /// [set](super::BatchMut::set_max_timestamp) before the append.
+    /// Of no interest on a topic with log append time: stamping the batch sets it anyway.
     pub fn corrected_max_timestamp(&self) -> Option<Timestamp> {
         match self.contents {
             Contents::Read(summary) => (summary.max_timestamp != self.header.max_timestamp)
