@@ -113,6 +113,7 @@ warm_up() {
   quietly "$system" produce --topic warmup --bytes "$bytes_warmup"
   quietly "$system" consume --topic warmup
   quietly "$system" produce --topic warmup --record-size 200 --linger-ms 0 --bytes 32MiB
+  quietly "$system" produce --topic warmup --rate "$open_rate" --linger-ms 0 --seconds "$seconds"
   quietly "$system" roundtrip --topic warmup --seconds 1 --warmup-seconds 2 --rate "$request_rate"
   drop_topic "$system" warmup
   if wanted history; then quietly "$system" produce --topic history --bytes "$bytes_history"; fi

@@ -46,6 +46,25 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// CPU time that the whole machine has spent on anything so far.
+fn machine_cpu() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    Some(ticks_to_time(busy_ticks(&stat)?, ticks_per_second()))
+}
+
+/// The first line counts user, nice, system, idle, iowait, irq, softirq and steal; idle and iowait
+/// are not work.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    const FIELDS: usize = 8;
+    const IDLE: usize = 3;
+    const IOWAIT: usize = 4;
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let fields: Vec<u64> =
+        line.split_ascii_whitespace().take(FIELDS).map_while(|field| field.parse().ok()).collect();
+    let idle = fields.get(IDLE)? + fields.get(IOWAIT)?;
+    Some(fields.iter().sum::<u64>() - idle)
+}
+
 fn parse_memory(status: &str) -> Option<Memory> {
     Some(Memory { resident: kib_line(status, "VmRSS:")?, peak: kib_line(status, "VmHWM:")? })
 }
@@ -63,6 +82,7 @@ pub(crate) struct Meter {
     started: Duration,
     client_cpu: Duration,
     broker_cpu: Option<Duration>,
+    machine_cpu: Option<Duration>,
 }
 
 /// What a [`Meter`] saw.
@@ -74,6 +94,8 @@ pub(crate) struct Usage {
     pub(crate) client_cpu: Duration,
     /// CPU time of the broker.
     pub(crate) broker_cpu: Option<Duration>,
+    /// CPU time of everything else on the machine, where the broker's is known.
+    pub(crate) other_cpu: Option<Duration>,
     /// Memory of the broker at the end.
     pub(crate) broker_memory: Option<Memory>,
 }
@@ -86,6 +108,7 @@ impl Meter {
             started: clock.monotonic(),
             client_cpu: own_cpu(),
             broker_cpu: broker.and_then(cpu_time),
+            machine_cpu: machine_cpu(),
         }
     }
 
@@ -96,14 +119,24 @@ impl Meter {
 
     /// Stops measuring.
     pub(crate) fn finish(self, clock: &dyn Clock) -> Usage {
-        let broker_cpu = self.broker.and_then(cpu_time).zip(self.broker_cpu);
+        let client_cpu = own_cpu().saturating_sub(self.client_cpu);
+        let broker_cpu = spent(self.broker_cpu, self.broker.and_then(cpu_time));
+        let machine_cpu = spent(self.machine_cpu, machine_cpu());
+        let others = |(machine, broker): (Duration, Duration)| {
+            machine.saturating_sub(broker).saturating_sub(client_cpu)
+        };
         Usage {
             elapsed: self.elapsed(clock),
-            client_cpu: own_cpu().saturating_sub(self.client_cpu),
-            broker_cpu: broker_cpu.map(|(end, start)| end.saturating_sub(start)),
+            client_cpu,
+            broker_cpu,
+            other_cpu: machine_cpu.zip(broker_cpu).map(others),
             broker_memory: self.broker.and_then(memory),
         }
     }
+}
+
+fn spent(start: Option<Duration>, end: Option<Duration>) -> Option<Duration> {
+    end.zip(start).map(|(end, start)| end.saturating_sub(start))
 }
 
 fn own_cpu() -> Duration {
@@ -120,6 +153,13 @@ mod tests {
         assert_eq!(cpu_ticks(stat), Some(154));
         assert_eq!(cpu_ticks("42 (short) S 1 2"), None);
         assert_eq!(cpu_ticks(""), None);
+    }
+
+    #[test]
+    fn waiting_is_not_work() {
+        let stat = "cpu  10 1 20 500 60 3 4 5 9 9\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(busy_ticks(stat), Some(43));
+        assert_eq!(busy_ticks("cpu  10 1"), None);
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl Report {
         self.cpu(bytes, usage);
     }
 
-    /// Adds CPU and memory. The cost per GiB is the number that survives a noisy machine best.
+    /// Adds CPU and memory. The cost per GiB is the number that survives a noisy machine best;
+    /// `other_cpu_cores` says how noisy it was: cores that somebody else used, on average.
     fn cpu(&mut self, bytes: u64, usage: &Usage) {
         let gib = bytes as f64 / GIB;
         self.metric("client_cpu_s", usage.client_cpu.as_secs_f64());
@@ -81,6 +82,9 @@ impl Report {
         if let Some(broker) = usage.broker_cpu {
             self.metric("broker_cpu_s", broker.as_secs_f64());
             self.metric("broker_cpu_s_per_gib", broker.as_secs_f64() / gib);
+        }
+        if let Some(other) = usage.other_cpu {
+            self.metric("other_cpu_cores", other.as_secs_f64() / usage.elapsed.as_secs_f64());
         }
         self.memory(usage);
     }
@@ -147,6 +151,7 @@ mod tests {
             elapsed: Duration::from_secs(2),
             client_cpu: Duration::from_secs(1),
             broker_cpu: Some(Duration::from_millis(500)),
+            other_cpu: Some(Duration::from_millis(200)),
             broker_memory: None,
         }
     }

@@ -7,6 +7,7 @@ use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rdkafka_sys as sys;
@@ -17,6 +18,14 @@ use super::{ClientError, describe};
 
 const BATCH_RECORDS: usize = 4096;
 const WATERMARK_TIMEOUT_MS: c_int = 30_000;
+/// A broker may announce a leader slightly before that leader knows (Kafka does).
+const NOT_YET: [i32; 3] = [
+    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as i32,
+    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as i32,
+    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION as i32,
+];
+const NOT_YET_RETRIES: usize = 100;
+const NOT_YET_PAUSE: Duration = Duration::from_millis(100);
 const PARTITION_EOF: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF as i32;
 
 /// Where to start one partition.
@@ -154,6 +163,21 @@ impl Consumer {
 
     fn query(&self, topic: &str, partition: i32) -> Result<Watermarks, ClientError> {
         let name = c_string(topic)?;
+        let mut outcome = self.query_once(&name, partition);
+        for _ in 0..NOT_YET_RETRIES {
+            match outcome {
+                Err(code) if NOT_YET.contains(&code) => thread::sleep(NOT_YET_PAUSE),
+                _ => break,
+            }
+            outcome = self.query_once(&name, partition);
+        }
+        outcome.map_err(|code| {
+            let what = format!("watermarks of {topic}-{partition}");
+            ClientError::Call { what, reason: describe(code) }
+        })
+    }
+
+    fn query_once(&self, name: &CStr, partition: i32) -> Result<Watermarks, i32> {
         let (mut low, mut high) = (0, 0);
         // SAFETY: the client is alive; name and results live through the call.
         let outcome = unsafe {
@@ -162,8 +186,10 @@ impl Consumer {
                 client, name, partition, &mut low, &mut high, timeout,
             )
         };
-        check(outcome as i32, || format!("watermarks of {topic}-{partition}"))?;
-        Ok(Watermarks { low, high })
+        match outcome as i32 {
+            0 => Ok(Watermarks { low, high }),
+            code => Err(code),
+        }
     }
 
     /// Hands every record that arrives within `timeout`, up to a few thousand, to `each`.

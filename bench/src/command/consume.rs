@@ -147,7 +147,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(options: &Options) -> Result<Self, ClientError> {
+    fn new(options: &Options) -> Result<Self, Failure> {
+        // librdkafka waits patiently for an address where nobody listens; we say so at once.
+        options.target.connect()?;
         let names = options.topics.names();
         let config = options.target.config().with(&options.target.properties);
         let watermarks = Consumer::watermarks(&config, &names, options.topics.partitions)?;

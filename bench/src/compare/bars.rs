@@ -14,19 +14,40 @@ pub(super) const SHOWN: &[(&str, &[&str])] = &[
             "latency_p50_ms",
             "latency_p99_ms",
             "broker_rss_mib",
+            "other_cpu_cores",
         ],
     ),
     (
         "produce-open",
-        &["latency_p50_ms", "latency_p99_ms", "latency_p999_ms", "latency_max_ms", "broker_cpu_s"],
+        &[
+            "latency_p50_ms",
+            "latency_p99_ms",
+            "latency_p999_ms",
+            "latency_max_ms",
+            "broker_cpu_s",
+            "other_cpu_cores",
+        ],
     ),
     (
         "consume",
-        &["throughput_mib_s", "broker_cpu_s_per_gib", "client_cpu_s_per_gib", "broker_rss_mib"],
+        &[
+            "throughput_mib_s",
+            "broker_cpu_s_per_gib",
+            "client_cpu_s_per_gib",
+            "broker_rss_mib",
+            "other_cpu_cores",
+        ],
     ),
     (
         "roundtrip",
-        &["latency_p50_ms", "latency_p99_ms", "latency_p999_ms", "latency_max_ms", "broker_cpu_s"],
+        &[
+            "latency_p50_ms",
+            "latency_p99_ms",
+            "latency_p999_ms",
+            "latency_max_ms",
+            "broker_cpu_s",
+            "other_cpu_cores",
+        ],
     ),
     (
         "startup",
