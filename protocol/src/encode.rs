@@ -1,5 +1,6 @@
 //! The control plane's way in and out: whole messages through kafka-protocol.
 
+use antiphon_common::ErrorKind;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 use thiserror::Error;
@@ -43,6 +44,18 @@ pub enum EncodeError {
     },
 }
 
+impl EncodeError {
+    /// What the caller should do: the response is wrong, and whoever built it must be fixed.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Schema { .. }
+            | Self::FrameTooLarge { .. }
+            | Self::StringTooLong { .. }
+            | Self::TopicKind { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
 /// Why a body could not become a request. The connection that sent it is closed.
 #[derive(Debug, Error)]
 pub enum DecodeError {
@@ -60,6 +73,15 @@ pub enum DecodeError {
         /// What kafka-protocol says.
         reason: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl DecodeError {
+    /// What the caller should do: the bytes are wrong and will stay wrong.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Shape(_) | Self::Content { .. } => ErrorKind::Invalid,
+        }
+    }
 }
 
 /// One whole frame, size prefix included, ready to be written to the socket.

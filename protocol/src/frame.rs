@@ -4,6 +4,7 @@
 //! grows with what has arrived, never with what it claims: a thousand connections that each
 //! announce 100 MiB and send nothing cost nothing.
 
+use antiphon_common::ErrorKind;
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
@@ -112,6 +113,19 @@ pub enum FrameError {
     /// The peer speaks HTTP to a Kafka listener.
     #[error("the peer speaks HTTP on a Kafka listener")]
     Http,
+}
+
+impl FrameError {
+    /// What the caller should do: the bytes are wrong and will stay wrong.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Negative { .. }
+            | Self::TooShort { .. }
+            | Self::TooLarge { .. }
+            | Self::Tls
+            | Self::Http => ErrorKind::Invalid,
+        }
+    }
 }
 
 /// Finds frames in one connection's read buffer.

@@ -1,5 +1,6 @@
 //! The header of a request: who asks for what, in which version.
 
+use antiphon_common::ErrorKind;
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 use thiserror::Error;
@@ -54,6 +55,17 @@ pub enum HeaderError {
     /// The bytes are no header.
     #[error("malformed request header: {0}")]
     Malformed(#[from] Malformed),
+}
+
+impl HeaderError {
+    /// What the caller should do: the bytes are wrong and will stay wrong.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnknownApi { .. } | Self::UnsupportedVersion { .. } | Self::Malformed(_) => {
+                ErrorKind::Invalid
+            }
+        }
+    }
 }
 
 /// Splits a frame into its header and its body, both slices of `frame`.

@@ -8,7 +8,7 @@
 //! | 10 | `current_leader`, `node_endpoints` (KIP-951) |
 //! | 13 | topics by id (KIP-516) |
 
-use antiphon_common::{Offset, PartitionIndex, Timestamp};
+use antiphon_common::{ErrorKind, Offset, PartitionIndex, Timestamp};
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 use thiserror::Error;
@@ -68,6 +68,15 @@ pub enum ProduceDecodeError {
     /// The bytes do not follow the schema, or there are too many topics and partitions.
     #[error("malformed produce request: {0}")]
     Malformed(#[from] Malformed),
+}
+
+impl ProduceDecodeError {
+    /// What the caller should do: the bytes are wrong and will stay wrong.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnsupportedVersion { .. } | Self::Malformed(_) => ErrorKind::Invalid,
+        }
+    }
 }
 
 impl ProduceRequest {

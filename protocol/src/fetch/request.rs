@@ -1,6 +1,6 @@
 //! The Fetch request.
 
-use antiphon_common::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
+use antiphon_common::{BrokerId, ErrorKind, LeaderEpoch, Offset, PartitionIndex};
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 use thiserror::Error;
@@ -105,6 +105,15 @@ pub enum FetchDecodeError {
     /// The bytes do not follow the schema, or there are too many topics and partitions.
     #[error("malformed fetch request: {0}")]
     Malformed(#[from] Malformed),
+}
+
+impl FetchDecodeError {
+    /// What the caller should do: the bytes are wrong and will stay wrong.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::UnsupportedVersion { .. } | Self::Malformed(_) => ErrorKind::Invalid,
+        }
+    }
 }
 
 impl FetchRequest {

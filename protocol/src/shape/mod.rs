@@ -24,6 +24,7 @@ mod tables;
 mod tests;
 mod walk;
 
+use antiphon_common::ErrorKind;
 use thiserror::Error;
 
 use crate::wire::{DECODED_BYTES_MAX, Malformed, Reader};
@@ -64,6 +65,15 @@ pub enum ShapeError {
         /// Where and how.
         source: Malformed,
     },
+}
+
+impl ShapeError {
+    /// What the caller should do: the bytes are wrong and will stay wrong.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unknown { .. } | Self::Malformed { .. } => ErrorKind::Invalid,
+        }
+    }
 }
 
 /// Checks the body of a request, with 32 MiB for its decoded form.
