@@ -48,3 +48,8 @@ pub use rows::{
 };
 pub use slate::SlateCatalog;
 pub use snapshot::Snapshot;
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+#[cfg(test)]
+mod tests;
