@@ -60,6 +60,9 @@ impl ClassicGroup {
         outcome: Result<(), AppendError>,
         step: &mut Step<'_>,
     ) {
+        if self.storing == Some(assignments.generation) {
+            self.storing = None;
+        }
         let is_current = self.state == GroupState::CompletingRebalance
             && self.generation == assignments.generation;
         match outcome {

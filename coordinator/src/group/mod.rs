@@ -95,6 +95,8 @@ pub(crate) struct ClassicGroup {
     pending_members: BTreeSet<MemberId>,
     /// Members of this generation that did not ask for their assignment yet.
     pending_sync: BTreeSet<MemberId>,
+    /// The generation whose assignments are on their way to the log.
+    storing: Option<Generation>,
     /// While an empty group waits for more members.
     initial_delay: Option<InitialDelay>,
     timers: Deadlines<GroupTimer>,
@@ -124,6 +126,7 @@ impl ClassicGroup {
             static_members: BTreeMap::new(),
             pending_members: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
+            storing: None,
             initial_delay: None,
             timers: Deadlines::default(),
             metadata_bytes: 0,

@@ -29,7 +29,9 @@ impl ClassicGroup {
             return;
         }
         self.await_assignment(token, &member_id, step);
-        if self.is_leader(&member_id) {
+        // A leader that repeats itself waits for what it said first: were both stored, the log would
+        // end with assignments that nobody was told.
+        if self.is_leader(&member_id) && self.storing != Some(self.generation) {
             self.store_assignments(request.assignments, step);
         }
     }
@@ -70,6 +72,7 @@ impl ClassicGroup {
     }
 
     fn store_assignments(&mut self, assignments: Vec<(MemberId, Bytes)>, step: &mut Step<'_>) {
+        self.storing = Some(self.generation);
         let assignments: BTreeMap<MemberId, Bytes> = assignments.into_iter().collect();
         let record = self.record(|member| assigned(&assignments, &member.id));
         let assignments = Assignments { generation: self.generation, by_member: assignments };
