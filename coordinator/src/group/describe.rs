@@ -8,7 +8,7 @@ use crate::names::TopicName;
 use crate::offsets::subscription;
 use crate::replies::{GroupDescription, GroupListing, GroupState};
 
-use super::ClassicGroup;
+use super::{ClassicGroup, Member};
 
 const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
 
@@ -32,7 +32,7 @@ impl ClassicGroup {
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             protocol_name: protocol.unwrap_or_default().to_owned(),
             leader: self.leader.clone(),
-            members: self.members.values().map(|member| member.as_described(protocol)).collect(),
+            members: self.members.iter().map(|member| member.as_described(protocol)).collect(),
         }
     }
 
@@ -48,7 +48,7 @@ impl ClassicGroup {
     /// The topics of all members' subscriptions, or `None` if one of them cannot be read and so may
     /// name any topic.
     pub(crate) fn subscribed_topics(&self) -> Option<BTreeSet<TopicName>> {
-        let offers = self.members.values().flat_map(|member| &member.protocols);
+        let offers = self.members.iter().flat_map(Member::protocols);
         let mut topics = BTreeSet::new();
         for offer in offers {
             topics.extend(subscription::topics(&offer.metadata)?);

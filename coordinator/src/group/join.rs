@@ -58,7 +58,7 @@ impl ClassicGroup {
             return Err(GroupError::CoordinatorNotAvailable);
         }
         if !self.has_room_for(request, step.options) {
-            if self.members.contains_key(&request.member_id) {
+            if self.members.contains(&request.member_id) {
                 self.remove_member(&request.member_id, GroupError::GroupMaxSizeReached, step);
                 self.complete_join_if_all_joined(step);
             }
@@ -68,7 +68,7 @@ impl ClassicGroup {
             return Err(GroupError::InconsistentGroupProtocol);
         }
         let known = self.members.get(&request.member_id).map_or(0, Member::metadata_bytes);
-        let total = self.metadata_bytes - known + metadata_bytes(&request.protocols);
+        let total = self.metadata_bytes() - known + metadata_bytes(&request.protocols);
         if total > GROUP_METADATA_BYTES_MAX { Err(GroupError::PolicyViolation) } else { Ok(()) }
     }
 
@@ -80,10 +80,9 @@ impl ClassicGroup {
         let replaces = self.static_member_of(request).is_some();
         match self.state {
             GroupState::PreparingRebalance => {
-                let awaiting = self.members.values().filter(|m| m.awaiting_join.is_some()).count();
                 replaces
-                    || member.is_some_and(|member| member.awaiting_join.is_some())
-                    || awaiting < limit
+                    || member.is_some_and(|member| member.awaiting_join().is_some())
+                    || self.members.awaiting_join() < limit
             }
             GroupState::CompletingRebalance | GroupState::Stable => {
                 replaces || member.is_some() || self.members.len() < limit
@@ -94,7 +93,7 @@ impl ClassicGroup {
 
     /// The current holder of the request's instance id.
     fn static_member_of(&self, request: &JoinGroup) -> Option<&MemberId> {
-        self.static_members.get(request.group_instance_id.as_ref()?)
+        self.members.holder_of(request.group_instance_id.as_ref()?)
     }
 
     fn supports_protocols_of(&self, request: &JoinGroup) -> bool {
@@ -105,10 +104,7 @@ impl ClassicGroup {
             return true;
         }
         self.protocol_type.as_ref() == Some(&request.protocol_type)
-            && request
-                .protocols
-                .iter()
-                .any(|protocol| self.members.values().all(|member| member.offers(&protocol.name)))
+            && request.protocols.iter().any(|protocol| self.members.all_offer(&protocol.name))
     }
 
     fn join_without_id(&mut self, token: ReplyToken, request: &JoinGroup, step: &mut Step<'_>) {
@@ -149,17 +145,12 @@ impl ClassicGroup {
     ) {
         self.pending_members.remove(&member_id);
         self.timers.cancel(&GroupTimer::PendingMember(member_id.clone()));
-        let mut member = Member::new(member_id.clone(), request);
-        member.awaiting_join = Some(token);
         if self.members.is_empty() {
             self.protocol_type = Some(request.protocol_type.clone());
         }
         self.leader.get_or_insert_with(|| member_id.clone());
-        if let Some(instance_id) = &member.instance_id {
-            self.static_members.insert(instance_id.clone(), member_id.clone());
-        }
-        self.metadata_bytes += member.metadata_bytes();
-        self.members.insert(member_id.clone(), member);
+        self.members.insert(Member::new(member_id.clone(), request));
+        self.members.await_join(&member_id, Some(token));
         if let Some(delay) = &mut self.initial_delay {
             delay.member_added = true;
         }
@@ -174,7 +165,7 @@ impl ClassicGroup {
             return refuse(token, error, member_id.clone(), step);
         }
         let says_the_same =
-            self.members.get(member_id).is_some_and(|known| known.protocols == request.protocols);
+            self.members.get(member_id).is_some_and(|known| known.protocols() == request.protocols);
         match self.state {
             GroupState::CompletingRebalance if says_the_same => {
                 // Its reply to the first attempt was lost: tell it again.
@@ -204,11 +195,8 @@ impl ClassicGroup {
         request: &JoinGroup,
         step: &mut Step<'_>,
     ) {
-        let Some(member) = self.members.get_mut(member_id) else { return };
-        self.metadata_bytes -= member.metadata_bytes();
-        member.update(request);
-        self.metadata_bytes += member.metadata_bytes();
-        if let Some(earlier) = member.awaiting_join.replace(token) {
+        self.members.update(member_id, request);
+        if let Some(earlier) = self.members.await_join(member_id, Some(token)) {
             refuse(earlier, GroupError::RebalanceInProgress, member_id.clone(), step);
         }
         self.restart_session(member_id, step);

@@ -46,7 +46,7 @@ impl ClassicGroup {
     fn resolve(&self, leaving: &LeavingMember) -> Result<MemberId, GroupError> {
         match &leaving.group_instance_id {
             Some(instance_id) if leaving.member_id.is_empty() => {
-                self.static_members.get(instance_id).cloned().ok_or(GroupError::UnknownMemberId)
+                self.members.holder_of(instance_id).cloned().ok_or(GroupError::UnknownMemberId)
             }
             instance_id => {
                 self.validate_member(&leaving.member_id, instance_id.as_ref())?;
@@ -63,18 +63,14 @@ impl ClassicGroup {
         step: &mut Step<'_>,
     ) {
         let Some(member) = self.members.remove(member_id) else { return };
-        step.reply_if_any(member.awaiting_join, || {
+        step.reply_if_any(member.awaiting_join(), || {
             Reply::Join(Err(JoinRefused { error, member_id: member_id.clone() }))
         });
         step.reply_if_any(member.awaiting_sync, || Reply::Sync(Err(error)));
-        self.metadata_bytes -= member.metadata_bytes();
-        if let Some(instance_id) = &member.instance_id {
-            self.static_members.remove(instance_id);
-        }
         self.pending_sync.remove(member_id);
         self.timers.cancel(&GroupTimer::Session(member_id.clone()));
         if self.is_leader(member_id) {
-            self.leader = self.members.keys().next().cloned();
+            self.leader = self.members.iter().next().map(|member| member.id.clone());
         }
     }
 }

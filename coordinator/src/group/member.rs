@@ -1,5 +1,9 @@
 //! One member of a group.
 
+mod members;
+
+pub(crate) use members::Members;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,9 +22,9 @@ pub(crate) struct Member {
     pub(super) client_host: String,
     pub(super) rebalance_timeout: Duration,
     pub(super) session_timeout: Duration,
-    pub(super) protocols: Vec<Protocol>,
+    protocols: Vec<Protocol>,
     pub(super) assignment: Bytes,
-    pub(super) awaiting_join: Option<ReplyToken>,
+    awaiting_join: Option<ReplyToken>,
     pub(super) awaiting_sync: Option<ReplyToken>,
     /// Joined for the first time and not told its id yet, so it cannot send heartbeats.
     pub(super) is_new: bool,
@@ -69,7 +73,7 @@ impl Member {
     }
 
     /// Takes over what a rejoining member says about itself.
-    pub(super) fn update(&mut self, request: &JoinGroup) {
+    fn update(&mut self, request: &JoinGroup) {
         let rebalance_timeout_ms = if request.rebalance_timeout_ms < 0 {
             request.session_timeout_ms
         } else {
@@ -80,14 +84,25 @@ impl Member {
         self.protocols.clone_from(&request.protocols);
     }
 
+    /// The same member under another id, with no open requests.
+    pub(super) fn renamed(self, id: MemberId) -> Self {
+        Self { id, awaiting_join: None, awaiting_sync: None, ..self }
+    }
+
+    /// The JoinGroup that waits for an answer.
+    pub(super) fn awaiting_join(&self) -> Option<ReplyToken> {
+        self.awaiting_join
+    }
+
+    /// What the member offers, in order of preference.
+    pub(super) fn protocols(&self) -> &[Protocol] {
+        &self.protocols
+    }
+
     /// What the member says about `protocol`; empty if it does not offer it.
     pub(super) fn metadata_for(&self, protocol: Option<&str>) -> Bytes {
         let offered = self.protocols.iter().find(|offered| Some(offered.name.as_str()) == protocol);
         offered.map(|offered| offered.metadata.clone()).unwrap_or_default()
-    }
-
-    pub(super) fn offers(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|offered| offered.name == protocol)
     }
 
     /// Its first choice among `candidates`.

@@ -29,14 +29,14 @@ mod static_member;
 mod sync;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use antiphon_common::Timestamp;
 
 pub(crate) use durability::AfterStore;
 pub(crate) use join::validate as validate_join;
-use member::Member;
+use member::{Member, Members};
 
 use crate::deadlines::{Deadlines, Now};
 use crate::error::GroupError;
@@ -89,8 +89,7 @@ pub(crate) struct ClassicGroup {
     protocol_type: Option<String>,
     protocol_name: Option<String>,
     leader: Option<MemberId>,
-    members: BTreeMap<MemberId, Member>,
-    static_members: BTreeMap<InstanceId, MemberId>,
+    members: Members,
     /// Ids handed out with `MEMBER_ID_REQUIRED` that did not come back yet.
     pending_members: BTreeSet<MemberId>,
     /// Members of this generation that did not ask for their assignment yet.
@@ -100,7 +99,6 @@ pub(crate) struct ClassicGroup {
     /// While an empty group waits for more members.
     initial_delay: Option<InitialDelay>,
     timers: Deadlines<GroupTimer>,
-    metadata_bytes: usize,
 }
 
 /// The wait of a group that was empty: it is extended while members keep arriving, up to their
@@ -122,14 +120,12 @@ impl ClassicGroup {
             protocol_type: None,
             protocol_name: None,
             leader: None,
-            members: BTreeMap::new(),
-            static_members: BTreeMap::new(),
+            members: Members::default(),
             pending_members: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
             storing: None,
             initial_delay: None,
             timers: Deadlines::default(),
-            metadata_bytes: 0,
         }
     }
 
@@ -143,7 +139,7 @@ impl ClassicGroup {
 
     /// Metadata of all members, in bytes.
     pub(crate) fn metadata_bytes(&self) -> usize {
-        self.metadata_bytes
+        self.members.metadata_bytes()
     }
 
     /// Whether the log holds, or may hold, a record of this group.
@@ -178,13 +174,13 @@ impl ClassicGroup {
         instance_id: Option<&InstanceId>,
     ) -> Result<(), GroupError> {
         if let Some(instance_id) = instance_id {
-            match self.static_members.get(instance_id) {
+            match self.members.holder_of(instance_id) {
                 None => return Err(GroupError::UnknownMemberId),
                 Some(current) if current != member_id => return Err(GroupError::FencedInstanceId),
                 Some(_) => {}
             }
         }
-        if self.members.contains_key(member_id) { Ok(()) } else { Err(GroupError::UnknownMemberId) }
+        if self.members.contains(member_id) { Ok(()) } else { Err(GroupError::UnknownMemberId) }
     }
 
     fn validate_generation(&self, generation: Generation) -> Result<(), GroupError> {
@@ -194,7 +190,7 @@ impl ClassicGroup {
     /// The group's record, with `assignment_of` each member.
     fn record(&self, assignment_of: impl Fn(&Member) -> bytes::Bytes) -> GroupRecord {
         let protocol = self.protocol_name.as_deref();
-        let members = self.members.values();
+        let members = self.members.iter();
         let value = GroupMetadataValue {
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             generation: self.generation,

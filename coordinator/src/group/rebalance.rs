@@ -66,7 +66,7 @@ impl ClassicGroup {
     /// Answers everybody who waits for an assignment that will not come, and forgets assignments.
     pub(super) fn fail_sync(&mut self, error: GroupError, step: &mut Step<'_>) {
         let mut answered = Vec::new();
-        for member in self.members.values_mut() {
+        for member in self.members.iter_mut() {
             member.assignment = Bytes::new();
             if let Some(token) = member.awaiting_sync.take() {
                 step.reply(token, Reply::Sync(Err(error)));
@@ -86,13 +86,12 @@ impl ClassicGroup {
     }
 
     fn has_all_members_joined(&self) -> bool {
-        self.pending_members.is_empty()
-            && self.members.values().all(|member| member.awaiting_join.is_some())
+        self.pending_members.is_empty() && self.members.awaiting_join() == self.members.len()
     }
 
     /// The longest that any member needs.
     fn rebalance_timeout(&self) -> Duration {
-        self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
+        self.members.iter().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
     /// Closes the door: whoever rejoined is in the next generation. Dynamic members that did not
@@ -122,8 +121,8 @@ impl ClassicGroup {
     fn remove_dynamic_members_not_rejoined(&mut self, step: &mut Step<'_>) {
         let absent: Vec<MemberId> = self
             .members
-            .values()
-            .filter(|member| member.awaiting_join.is_none() && member.instance_id.is_none())
+            .iter()
+            .filter(|member| member.awaiting_join().is_none() && member.instance_id.is_none())
             .map(|member| member.id.clone())
             .collect();
         for member_id in &absent {
@@ -135,13 +134,13 @@ impl ClassicGroup {
     /// Keeps the leader if it rejoined, else makes the first that did the leader.
     fn elect_rejoined_leader(&mut self) -> bool {
         let rejoined = |id: &MemberId| {
-            self.members.get(id).is_some_and(|member| member.awaiting_join.is_some())
+            self.members.get(id).is_some_and(|member| member.awaiting_join().is_some())
         };
         if self.leader.as_ref().is_some_and(rejoined) {
             return true;
         }
-        let mut members = self.members.values();
-        let Some(first) = members.find(|member| member.awaiting_join.is_some()) else {
+        let mut members = self.members.iter();
+        let Some(first) = members.find(|member| member.awaiting_join().is_some()) else {
             return false;
         };
         self.leader = Some(first.id.clone());
@@ -160,13 +159,13 @@ impl ClassicGroup {
     fn begin_generation(&mut self, step: &mut Step<'_>) {
         self.protocol_name = self.elect_protocol();
         self.transition_to(GroupState::CompletingRebalance, step.now);
-        let member_ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        let member_ids = self.members.ids();
         for member_id in &member_ids {
             let reply = self.joined(member_id);
+            let token = self.members.await_join(member_id, None);
+            step.reply_if_any(token, || Reply::Join(Ok(reply)));
             if let Some(member) = self.members.get_mut(member_id) {
                 member.is_new = false;
-                let token = member.awaiting_join.take();
-                step.reply_if_any(token, || Reply::Join(Ok(reply)));
             }
             self.restart_session(member_id, step);
         }
@@ -179,7 +178,7 @@ impl ClassicGroup {
     pub(super) fn joined(&self, member_id: &MemberId) -> JoinedGroup {
         let protocol = self.protocol_name.as_deref();
         let members = if self.is_leader(member_id) {
-            self.members.values().map(|member| member.as_joined(protocol)).collect()
+            self.members.iter().map(|member| member.as_joined(protocol)).collect()
         } else {
             Vec::new()
         };
@@ -198,14 +197,12 @@ impl ClassicGroup {
     /// goes to the one that the leader prefers.
     pub(super) fn elect_protocol(&self) -> Option<String> {
         let leader = self.leader.as_ref().and_then(|leader| self.members.get(leader))?;
-        let offered = leader.protocols.iter().map(|protocol| protocol.name.as_str());
-        let candidates: Vec<&str> = offered
-            .filter(|name| self.members.values().all(|member| member.offers(name)))
-            .collect();
+        let offered = leader.protocols().iter().map(|protocol| protocol.name.as_str());
+        let candidates: Vec<&str> = offered.filter(|name| self.members.all_offer(name)).collect();
         let mut winner = None;
         let mut votes_of_winner = 0;
         for candidate in &candidates {
-            let ballots = self.members.values().map(|member| member.vote(&candidates));
+            let ballots = self.members.iter().map(|member| member.vote(&candidates));
             let votes = ballots.filter(|vote| *vote == Some(candidate)).count();
             if votes > votes_of_winner {
                 (winner, votes_of_winner) = (Some(*candidate), votes);

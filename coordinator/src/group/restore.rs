@@ -3,7 +3,7 @@
 use antiphon_common::Timestamp;
 
 use crate::error::GroupError;
-use crate::names::{GroupId, MemberId};
+use crate::names::GroupId;
 use crate::offsets_records::GroupMetadataValue;
 use crate::replies::GroupState;
 
@@ -17,12 +17,7 @@ impl ClassicGroup {
         let mut group = Self::new(id);
         let protocol = record.protocol.as_deref().unwrap_or_default();
         for restored in record.members {
-            let member = Member::restored(restored, protocol);
-            if let Some(instance_id) = &member.instance_id {
-                group.static_members.insert(instance_id.clone(), member.id.clone());
-            }
-            group.metadata_bytes += member.metadata_bytes();
-            group.members.insert(member.id.clone(), member);
+            group.members.insert(Member::restored(restored, protocol));
         }
         let is_empty = group.members.is_empty();
         group.state = if is_empty { GroupState::Empty } else { GroupState::Stable };
@@ -31,13 +26,13 @@ impl ClassicGroup {
         group.generation = record.generation;
         group.protocol_type = Some(record.protocol_type).filter(|kind| !kind.is_empty());
         group.protocol_name = record.protocol.filter(|_| !is_empty);
-        group.leader = record.leader.filter(|leader| group.members.contains_key(leader));
+        group.leader = record.leader.filter(|leader| group.members.contains(leader));
         group
     }
 
     /// Replay is over: members get a full session to report back.
     pub(crate) fn load_finished(&mut self, step: &mut Step<'_>) {
-        let member_ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        let member_ids = self.members.ids();
         for member_id in &member_ids {
             self.restart_session(member_id, step);
         }
@@ -67,7 +62,7 @@ impl ClassicGroup {
     /// Another broker coordinates the group now: nobody must wait for this one any longer.
     pub(crate) fn resign(&mut self, error: GroupError, step: &mut Step<'_>) {
         self.timers.clear();
-        let member_ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        let member_ids = self.members.ids();
         for member_id in &member_ids {
             self.remove_member(member_id, error, step);
         }

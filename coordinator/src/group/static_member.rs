@@ -33,7 +33,7 @@ impl ClassicGroup {
         step: &mut Step<'_>,
     ) {
         let Some(instance_id) = request.group_instance_id.clone() else { return };
-        let Some(old_id) = self.static_members.get(&instance_id).cloned() else { return };
+        let Some(old_id) = self.members.holder_of(&instance_id).cloned() else { return };
         let Some(old) = self.members.get(&old_id).cloned() else { return };
         let old_leader = self.leader.clone();
         let stays_stable = self.state == GroupState::Stable;
@@ -46,13 +46,11 @@ impl ClassicGroup {
         if !stays_stable || self.elect_protocol() != self.protocol_name {
             return self.rebalance(step);
         }
-        if let Some(member) = self.members.get_mut(&new_id) {
-            member.awaiting_join = None;
-        }
+        self.members.await_join(&new_id, None);
         self.restart_session(&new_id, step);
         let was_leader = old_leader.as_ref() == Some(&old_id);
         let reply = self.rejoined(&new_id, old_leader.unwrap_or_default(), request);
-        let old = Member { awaiting_join: None, awaiting_sync: None, ..old };
+        let old = old.renamed(old_id);
         let replacement = StaticReplacement { token, instance_id, old, new_id, was_leader, reply };
         let record = self.record(|member| member.assignment.clone());
         step.stores.push(Store { record, then: AfterStore::StaticMemberReplaced(replacement) });
@@ -80,26 +78,13 @@ impl ClassicGroup {
         let Some(old) = self.members.get(old_id).cloned() else { return };
         let had_pending_sync = self.pending_sync.contains(old_id);
         self.remove_member(old_id, GroupError::FencedInstanceId, step);
-        self.put_member(Member {
-            id: new_id.clone(),
-            awaiting_join: None,
-            awaiting_sync: None,
-            ..old
-        });
+        self.members.insert(old.renamed(new_id.clone()));
         if had_pending_sync {
             self.pending_sync.insert(new_id.clone());
         }
         if was_leader {
             self.leader = Some(new_id.clone());
         }
-    }
-
-    fn put_member(&mut self, member: Member) {
-        if let Some(instance_id) = &member.instance_id {
-            self.static_members.insert(instance_id.clone(), member.id.clone());
-        }
-        self.metadata_bytes += member.metadata_bytes();
-        self.members.insert(member.id.clone(), member);
     }
 
     /// The record of a replacement is durable, or lost for good.
@@ -110,7 +95,7 @@ impl ClassicGroup {
         step: &mut Step<'_>,
     ) {
         let StaticReplacement { token, instance_id, old, new_id, was_leader, reply } = replacement;
-        let is_current = self.static_members.get(&instance_id) == Some(&new_id);
+        let is_current = self.members.holder_of(&instance_id) == Some(&new_id);
         match outcome {
             Ok(()) if is_current => step.reply(token, Reply::Join(Ok(reply))),
             Ok(()) => refuse(token, GroupError::FencedInstanceId, new_id, step),
@@ -140,7 +125,7 @@ impl ClassicGroup {
         if self.state != GroupState::Stable {
             return self.rebalance(step);
         }
-        self.put_member(old);
+        self.members.insert(old);
         if had_pending_sync {
             self.pending_sync.insert(old_id.clone());
         }

@@ -82,7 +82,7 @@ impl ClassicGroup {
     /// The assignments are durable: everybody who waits is told, and the group is stable.
     pub(super) fn become_stable(&mut self, assignments: &Assignments, step: &mut Step<'_>) {
         self.transition_to(GroupState::Stable, step.now);
-        let member_ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        let member_ids = self.members.ids();
         for member_id in &member_ids {
             let mut token = None;
             if let Some(member) = self.members.get_mut(member_id) {

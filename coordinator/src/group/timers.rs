@@ -39,7 +39,7 @@ impl ClassicGroup {
     pub(super) fn restart_session(&mut self, member_id: &MemberId, step: &Step<'_>) {
         let Some(member) = self.members.get(member_id) else { return };
         let timer = GroupTimer::Session(member_id.clone());
-        let waits = member.awaiting_join.is_some() || member.awaiting_sync.is_some();
+        let waits = member.awaiting_join().is_some() || member.awaiting_sync.is_some();
         if member.is_new {
             self.timers.set(timer, step.now.after(step.options.new_member_join_timeout));
         } else if waits {
@@ -51,7 +51,7 @@ impl ClassicGroup {
     }
 
     fn expire_session(&mut self, member_id: &MemberId, step: &mut Step<'_>) {
-        if self.members.contains_key(member_id) {
+        if self.members.contains(member_id) {
             tracing::debug!(group = %self.id, member = %member_id, "member's session expired");
             self.remove_member(member_id, GroupError::UnknownMemberId, step);
             self.rebalance(step);
