@@ -6,7 +6,8 @@ KAFKA_HEAP='-Xmx1G -Xms1G' # what kafka-server-start.sh sets
 KAFKA_JVM=(-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
   -XX:+ExplicitGCInvokesConcurrent -Djava.awt.headless=true)
 kafka_jars=${ANTIPHON_CACHE:-$HOME/.cache/antiphon}/kafka
-port_base=${BENCH_PORT_BASE:-39092}
+# Below the kernel's ephemeral ports: one of those may be taken by an outgoing connection.
+port_base=${BENCH_PORT_BASE:-21092}
 
 declare -A pid=() address=([antiphon]=127.0.0.1:$port_base [kafka]=127.0.0.1:$((port_base + 2)))
 data=''

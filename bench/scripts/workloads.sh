@@ -40,6 +40,12 @@ measure() {
     --json "$runs/$system.$workload.$round.json" "$@" >"$data/last.txt" || cat "$data/last.txt" >&2
 }
 
+# A workload that cannot run leaves its rows empty; the others still count.
+failed() {
+  printf '%s %s FAILED; the end of its log:\n' "$1" "$2" >&2
+  tail -5 "$data/$1.log" >&2 || true
+}
+
 quietly() {
   local system=$1 subcommand=$2
   shift 2
@@ -69,7 +75,7 @@ startup() {
   printf '%-9s %-16s %s starts\n' "$system" startup "$starts" >&2
   "$bench" startup --address "${address[$system]}" --rounds "$starts" \
     --idle-seconds "$idle_seconds" --json "$runs/$system.startup.1.json" \
-    -- "${command[@]}" >/dev/null
+    --log "$data/$system.log" -- "${command[@]}" >/dev/null || failed "$system" startup
   rm -rf "$data/$system-empty"
 }
 
@@ -81,7 +87,8 @@ partitions() {
   stop_broker "$system"
   broker_command "$system" "$data/$system-many"
   "$bench" startup --address "${address[$system]}" --rounds 1 --idle-seconds "$idle_seconds" \
-    --json "$runs/$system.restart-$many.1.json" -- "${command[@]}" >/dev/null
+    --json "$runs/$system.restart-$many.1.json" --log "$data/$system.log" \
+    -- "${command[@]}" >/dev/null || failed "$system" "restart-$many"
   rm -rf "$data/$system-many"
 }
 

@@ -44,12 +44,17 @@ pub(super) struct Ready {
 }
 
 /// Asks `address` for metadata until the answer names a broker, then until all partitions are led.
-/// `None` after `timeout`.
-pub(super) fn await_ready(clock: &dyn Clock, address: &str, timeout: Duration) -> Option<Ready> {
+/// `None` after `timeout`, or when `alive` says that waiting is pointless.
+pub(super) fn await_ready(
+    clock: &dyn Clock,
+    address: &str,
+    timeout: Duration,
+    mut alive: impl FnMut() -> bool,
+) -> Option<Ready> {
     let started = clock.monotonic();
     let elapsed = || clock.monotonic().saturating_sub(started);
     let mut first_metadata = None;
-    while elapsed() < timeout {
+    while elapsed() < timeout && alive() {
         if let Ok(all_led) = ask(address) {
             let first = *first_metadata.get_or_insert_with(elapsed);
             if all_led {
@@ -73,7 +78,8 @@ fn ask(address: &str) -> Result<bool, RequestError> {
 pub(super) fn wait(options: &WaitOptions) -> Result<Report, Failure> {
     let address = &options.target.brokers;
     let timeout = Duration::from_secs(options.timeout);
-    let ready = await_ready(&SystemClock::default(), address, timeout).ok_or_else(|| {
+    let ready = await_ready(&SystemClock::default(), address, timeout, || true);
+    let ready = ready.ok_or_else(|| {
         let command = "wait".into();
         Failure::NotReady { command, address: address.clone(), seconds: options.timeout }
     })?;

@@ -72,7 +72,7 @@ pub enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The broker under test did not come up.
-    #[error("{command}: no metadata from {address} within {seconds} s")]
+    #[error("{command}: died, or gave no metadata at {address} within {seconds} s")]
     NotReady {
         /// What was started, or who was waited for.
         command: String,

@@ -82,7 +82,8 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
 fn start_once(options: &Options, clock: &dyn Clock) -> Result<Start, Failure> {
     let mut broker = Broker::spawn(options)?;
     let timeout = Duration::from_secs(options.timeout);
-    let ready = await_ready(clock, &options.address, timeout).ok_or_else(|| {
+    let ready = await_ready(clock, &options.address, timeout, || broker.is_running());
+    let ready = ready.ok_or_else(|| {
         let (command, address) = (options.command.join(" "), options.address.clone());
         Failure::NotReady { command, address, seconds: options.timeout }
     })?;
@@ -128,12 +129,16 @@ impl Broker {
         Ok(Self(command.spawn()?))
     }
 
+    fn is_running(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+
     /// Asks it to stop and waits; the caller times this.
     fn stop(&mut self, clock: &dyn Clock) {
         // SAFETY: the pid is that of our own child, which has not been waited for.
         unsafe { libc::kill(self.0.id() as libc::pid_t, libc::SIGTERM) };
         let deadline = clock.monotonic() + STOP_TIMEOUT;
-        while clock.monotonic() < deadline && matches!(self.0.try_wait(), Ok(None)) {
+        while clock.monotonic() < deadline && self.is_running() {
             thread::sleep(STOP_POLL);
         }
     }
@@ -141,7 +146,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
+        if self.is_running() {
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
@@ -170,6 +175,12 @@ mod tests {
     fn a_broker_that_never_answers_is_reported_and_does_not_outlive_the_run() {
         let failure = run(&options(&["sleep", "1000"])).unwrap_err();
         assert!(matches!(failure, Failure::NotReady { .. }), "{failure}");
+    }
+
+    #[test]
+    fn a_broker_that_dies_is_not_waited_for() {
+        let patient = Options { timeout: 600, ..options(&["true"]) };
+        assert!(matches!(run(&patient), Err(Failure::NotReady { .. })));
     }
 
     #[test]
