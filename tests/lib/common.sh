@@ -119,7 +119,7 @@ seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b 
 
 timing_table() {
   heading "time per step (seconds; steps marked with + ran beside others)"
-  awk -F'\t' '{ printf "  %-34s %8.1f\n", $1, $2 }' "$TIMINGS"
+  awk -F'\t' '{ printf "  %-46s %8.1f\n", $1, $2 }' "$TIMINGS"
 }
 
 # Every process a part starts is registered here by its number (a group by its negative number), and
@@ -159,12 +159,14 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# wait_for SECONDS COMMAND...: polls, for servers that cannot tell us when they are ready.
-wait_for() {
-  local deadline=$((SECONDS + $1))
-  shift
+# wait_ready PID SECONDS COMMAND...: polls, for servers that cannot tell us when they are ready, and gives
+# up at once when the server has ended.
+wait_ready() {
+  local pid=$1 deadline=$((SECONDS + $2))
+  shift 2
   until "$@" >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$deadline" ] || return 1
+    if wait_gone "$pid" 1; then echo "the server has ended"; return 1; fi
+    if [ "$SECONDS" -ge "$deadline" ]; then echo "the server is not ready in time"; return 1; fi
     sleep 0.2
   done
 }

@@ -19,8 +19,7 @@ part_compat() {
   check "the broker stops cleanly" "$LOGS/compat-stop.log" broker_stop || tail_of "$log"
   check "the broker starts again" "$LOGS/compat-start.log" broker_start "$data" "$store" "$log" || return 0
   compat_phase phase2 "$prefix" "$base"
-  story "every topic, read by confluent-kafka" "$LOGS/compat-cross.log" 120 \
-    compat_python cross_check.py phase2 "$BOOTSTRAP" "$prefix" "$base"
+  compat_cross_check "$prefix" "$base"
   check "the broker stops cleanly again" "$LOGS/compat-stop.log" broker_stop || tail_of "$log"
 }
 
@@ -30,6 +29,16 @@ compat_phase() { # PHASE PREFIX BASE_MS
     timed "compat: $name $1" story "$name $1" "$LOGS/compat-$name-$1.log" 150 \
       compat_story "$name" "$1" "$BOOTSTRAP" "$2" "$3"
   done
+}
+
+# The command-line stories check their own reading, and their topics hold other records.
+compat_cross_check() { # PREFIX BASE_MS
+  local name clients=()
+  for name in ${ANTIPHON_COMPAT:-"${COMPAT_STORIES[@]}"}; do
+    case $name in kcat | kafka-tools) ;; *) clients+=("$name") ;; esac
+  done
+  [ ${#clients[@]} -eq 0 ] || story "confluent-kafka reads all of" "$LOGS/compat-cross.log" 150 \
+    compat_python cross_check.py "$BOOTSTRAP" "$1" "$2" "${clients[@]}"
 }
 
 compat_story() { # NAME PHASE BOOTSTRAP PREFIX BASE_MS

@@ -91,9 +91,10 @@ install_minio() {
 build_go_clients() { (cd "$TESTS/compat/go" && go build -o "$CACHE/go-bin/" ./cmd/...); }
 
 build_java_clients() {
+  local sources=("$TESTS/compat/java/JavaClient.java" "$TESTS/main_job/FlightsReader.java") built=$CACHE/classes/built
+  [ "$built" -nt "${sources[0]}" ] && [ "$built" -nt "${sources[1]}" ] && return 0
   mkdir -p "$CACHE/classes"
-  javac -nowarn -proc:none -d "$CACHE/classes" -cp "$CACHE/kafka/*" \
-    "$TESTS/compat/java/JavaClient.java" "$TESTS/main_job/FlightsReader.java"
+  javac -nowarn -proc:none -d "$CACHE/classes" -cp "$CACHE/kafka/*" "${sources[@]}" && touch "$built"
 }
 
 build_rust_clients() {

@@ -12,7 +12,7 @@ part_main_job() {
   BOOTSTRAP=
   : >"$LOGS/main-job-broker.log"
   main_start && main_fill && main_read before && main_state before && main_new_broker && main_read after &&
-    main_state after && main_compare
+    main_state after && main_compare && main_table
   check "the broker stops cleanly" "$LOGS/main-job-stop.log" broker_stop
   [ "$BROKER" = kafka ] || minio_stop
 }
@@ -41,7 +41,7 @@ main_fill() {
 main_step() { # NAME SECONDS COMMAND...
   local name=$1 limit=$2 log=$LOGS/main-job-step.log
   shift 2
-  if timed "main-job: ${name:0:24}" bounded "$limit" "$log" "$@"; then
+  if timed "main-job: ${name%% (*}" bounded "$limit" "$log" "$@"; then
     pass "$name"
   else
     fail "$name"
@@ -95,16 +95,27 @@ main_reader() { # READER before|after
 }
 
 main_agree() { # before|after
-  local reader out=$work/$1 source
-  source=$(cat "$work/flights/source.content")
-  expect "confluent-kafka's group reads the source's content, times included ($1)" "$source" \
-    "$(tail -n 1 "$out/confluent")" || tail_of "$LOGS/main-job-confluent-$1.log"
+  local reader out=$work/$1
+  expect "confluent-kafka's group reads the source's content, times included ($1)" \
+    "$(cat "$work/flights/source.content")" "$(tail -n 1 "$out/confluent")" || tail_of "$LOGS/main-job-confluent-$1.log"
   for reader in java franz-go kafkajs; do
     expect "$reader's group reads the same records at the same places ($1)" "$(cat "$out/confluent")" \
       "$(cat "$out/$reader")" || tail_of "$LOGS/main-job-$reader-$1.log"
   done
-  say "       ${out##*/}:"
-  sed -E 's/sha256 (.{16}).*/sha256 \1.../; s/^/       | /' "$out/confluent"
+}
+
+# One row per reader and round; equal rows are equal data. `places` covers every partition's hash.
+main_table() {
+  local round reader
+  printf '\n  %-8s %-10s %10s  %-16s  %-16s\n' round reader records content places
+  for round in before after; do
+    for reader in "${MAIN_READERS[@]}"; do
+      printf '  %-8s %-10s %10s  %-16s  %-16.16s\n' "$round" "$reader" \
+        $(awk '$1 == "content" { print $3, $5 }' "$work/$round/$reader" 2>/dev/null || echo "- -") \
+        "$(grep ^partition "$work/$round/$reader" 2>/dev/null | sha256sum)"
+    done
+  done
+  printf '  %-8s %-10s %10s  %-16s\n' "" source $(awk '{ print $3, $5 }' "$work/flights/source.content")
 }
 
 main_console() { # before|after

@@ -24,7 +24,7 @@ minio_start() {
   export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_ENDPOINT=http://127.0.0.1:$port
   export AWS_ACCESS_KEY_ID=antiphon AWS_SECRET_ACCESS_KEY=antiphon-tests
   export AWS_ALLOW_HTTP=true AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
-  wait_for 60 curl -fs "$AWS_ENDPOINT_URL/minio/health/ready"
+  wait_ready "$MINIO_PID" 60 curl -fs "$AWS_ENDPOINT_URL/minio/health/ready"
 }
 
 minio_stop() {
@@ -37,7 +37,10 @@ minio_stop() {
 
 broker_start() {
   [ -n "$BOOTSTRAP" ] || BOOTSTRAP=127.0.0.1:$(free_port)
-  if [ "$BROKER" = kafka ]; then kafka_start "$1" "$3"; else antiphon_start "$1" "$2" "$3"; fi
+  if [ "$BROKER" = kafka ]; then kafka_start "$1" "$3"; else antiphon_start "$1" "$2" "$3"; fi || {
+    end_process "$BROKER_PID"
+    return 1
+  }
 }
 
 broker_stop() {
@@ -62,10 +65,8 @@ antiphon_start() {
     >>"$3" 2>&1 </dev/null &
   BROKER_PID=$!
   own "$BROKER_PID"
-  wait_for 60 antiphon_ready "$http" || { tail_of "$3"; return 1; }
+  wait_ready "$BROKER_PID" 60 curl -fs "http://$http/health/ready" || { tail -n 25 "$3"; return 1; }
 }
-
-antiphon_ready() { kill -0 "$BROKER_PID" && curl -fs "http://$1/health/ready"; }
 
 kafka_start() {
   local data=$1 config=$1/server.properties
@@ -78,12 +79,10 @@ kafka_start() {
     -cp "$CACHE/kafka/*" kafka.Kafka "$config" >>"$2" 2>&1 </dev/null &
   BROKER_PID=$!
   own "$BROKER_PID"
-  wait_for 90 kafka_ready "$2" || { tail_of "$2"; return 1; }
+  wait_ready "$BROKER_PID" 90 kcat -b "$BOOTSTRAP" -m 2 -L || { tail -n 25 "$2"; return 1; }
 }
 
 kafka_cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '='; }
-
-kafka_ready() { kill -0 "$BROKER_PID" && kcat -b "$BOOTSTRAP" -m 2 -L; }
 
 # kafka_config DATA CONTROLLER_PORT: one node that is broker and controller, all on loopback.
 kafka_config() {

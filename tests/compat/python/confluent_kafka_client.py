@@ -129,4 +129,4 @@ def phase2(bootstrap, topic, ledger):
 
 
 if __name__ == "__main__":
-    tell("confluent", phase1, phase2)
+    tell("confluent-kafka", phase1, phase2)
