@@ -132,3 +132,92 @@ fn take_cursor(cursors: &mut VecDeque<Cursor>, step: &Step) -> Option<Cursor> {
     let place = cursors.iter().rposition(goes_on)?;
     cursors.remove(place)
 }
+
+#[cfg(test)]
+mod tests {
+    use antiphon_common::{Offset, PartitionId, Timestamp};
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// A section of `count` blocks of one MiB.
+    fn section(count: u64) -> SectionIndex {
+        let block = |number: u64| BlockEntry {
+            base_offset: Offset(number as i64 * 10),
+            position: number * MIB,
+            length: MIB,
+            max_timestamp: Timestamp(0),
+            crc: 0,
+        };
+        SectionIndex::of_blocks(PartitionId(1), Offset(i64::MAX), (0..count).map(block).collect())
+            .unwrap()
+    }
+
+    fn planner() -> AheadPlanner {
+        AheadPlanner::new(MIB / 2, 8 * MIB)
+    }
+
+    fn step(blocks: Range<usize>, missed: bool) -> Step {
+        Step { section: (ObjectId(1), 0), blocks, missed }
+    }
+
+    #[test]
+    fn the_window_doubles_as_it_is_used_up_and_stops_at_its_limit() {
+        let (planner, index) = (planner(), section(100));
+        let plans: Vec<_> = (0..40)
+            .filter_map(|block| planner.observe(&index, &step(block..block + 1, false)))
+            .collect();
+        assert_eq!(plans[..4], [1..2, 2..3, 3..5, 5..8]);
+        let longest = plans.iter().map(Range::len).max();
+        assert!(longest.is_some_and(|blocks| blocks <= 8), "{plans:?}");
+        for (plan, next) in plans.iter().zip(&plans[1..]) {
+            assert_eq!(plan.end, next.start, "no block is planned twice or left out");
+        }
+    }
+
+    #[test]
+    fn nothing_is_planned_for_random_reads() {
+        let (planner, index) = (planner(), section(100));
+        for block in [50, 10, 70, 30, 90] {
+            assert_eq!(planner.observe(&index, &step(block..block + 1, true)), None);
+        }
+    }
+
+    #[test]
+    fn a_reader_in_the_middle_is_read_ahead_for_from_its_second_read_on() {
+        let (planner, index) = (planner(), section(100));
+        assert_eq!(planner.observe(&index, &step(50..51, true)), None);
+        assert_eq!(planner.observe(&index, &step(51..52, true)), Some(52..53));
+    }
+
+    #[test]
+    fn readers_of_one_section_are_told_apart() {
+        let (planner, index) = (planner(), section(100));
+        planner.observe(&index, &step(0..1, true));
+        assert_eq!(planner.observe(&index, &step(40..41, true)), None);
+        assert_eq!(planner.observe(&index, &step(1..2, false)), Some(2..3));
+        assert_eq!(planner.observe(&index, &step(41..42, true)), Some(42..43));
+    }
+
+    #[test]
+    fn a_reader_whose_future_was_evicted_starts_over() {
+        let (planner, index) = (planner(), section(100));
+        for block in 0..20 {
+            planner.observe(&index, &step(block..block + 1, false));
+        }
+        assert_eq!(planner.observe(&index, &step(20..21, true)), Some(21..22));
+    }
+
+    #[test]
+    fn the_plan_ends_with_the_section_and_memory_with_its_limit() {
+        let (planner, index) = (planner(), section(3));
+        let plans = (0..3).map(|block| planner.observe(&index, &step(block..block + 1, false)));
+        assert_eq!(plans.collect::<Vec<_>>(), [Some(1..2), Some(2..3), None]);
+        for object in 0..1000 {
+            let step = Step { section: (ObjectId(object), 0), blocks: 0..1, missed: true };
+            planner.observe(&index, &step);
+        }
+        assert_eq!(planner.cursors.lock().len(), READERS_MAX);
+    }
+}

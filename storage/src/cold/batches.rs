@@ -107,15 +107,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// A batch as far as this file looks at it.
-    fn batch(base: i64, records: i32, size: usize) -> Vec<u8> {
-        let mut bytes = vec![0xab; size];
-        bytes[..8].copy_from_slice(&base.to_be_bytes());
-        bytes[8..12].copy_from_slice(&(size as i32 - 12).to_be_bytes());
-        bytes[23..27].copy_from_slice(&(records - 1).to_be_bytes());
-        bytes
-    }
+    use crate::object::samples::batch;
 
     /// Offsets 0-9, 10-19, a hole, 30-39; 100, 200 and 300 bytes.
     fn block() -> Bytes {

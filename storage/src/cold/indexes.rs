@@ -48,7 +48,8 @@ impl IndexCache {
         segment: &SegmentRef,
     ) -> Result<Arc<SectionIndex>, ColdReadError> {
         if let Some(block) = only_block(segment) {
-            let index = SectionIndex::of_one_block(segment.partition, segment.last_offset, block);
+            let index =
+                SectionIndex::of_blocks(segment.partition, segment.last_offset, vec![block]);
             return index.map(Arc::new).map_err(|fault| index_error(segment, fault));
         }
         let key = (segment.object, segment.index_position);

@@ -57,28 +57,29 @@ impl SectionIndex {
         Self::decode(summary, index)
     }
 
-    /// The index of a section that is one block, from what is known of it elsewhere. The summary's
-    /// record count, epoch and entry position are not known and are zero.
-    pub(crate) fn of_one_block(
+    /// The index of a section whose blocks are known without its entry. Of the summary only place,
+    /// offsets and time are filled in.
+    pub(crate) fn of_blocks(
         partition: PartitionId,
         last_offset: Offset,
-        block: BlockEntry,
+        blocks: Vec<BlockEntry>,
     ) -> Result<Self, DecodeObjectError> {
+        let first = blocks.first();
         let summary = SectionSummary {
             kind: SectionKind::RECORDS,
             partition,
-            base_offset: block.base_offset,
+            base_offset: first.map_or(Offset::NONE, |block| block.base_offset),
             last_offset,
-            position: block.position,
-            length: block.length,
+            position: first.map_or(0, |block| block.position),
+            length: blocks.iter().map(|block| block.length).sum(),
             record_count: 0,
-            max_timestamp: block.max_timestamp,
+            max_timestamp: blocks.iter().map(|b| b.max_timestamp).max().unwrap_or(Timestamp::NONE),
             leader_epoch: LeaderEpoch::NONE,
-            crc: block.crc,
+            crc: 0,
             index_position: 0,
             index_length: 0,
         };
-        Self::new(summary, vec![block])
+        Self::new(summary, blocks)
     }
 
     fn check(&self) -> Result<(), &'static str> {

@@ -35,6 +35,11 @@ pub(crate) use layout::footer_of_tail;
 pub use layout::{ObjectLayout, TABLE_BYTES_MAX};
 pub use section::{SectionKind, SectionSummary};
 
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+
 /// CRC-32C (CRC-32/ISCSI), the checksum Kafka's batches use and the only one in this format.
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)

@@ -48,7 +48,7 @@ pub enum OpenStoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The bucket does not exist.
-    #[error("{url}: there is no such bucket at {endpoint}")]
+    #[error("{url}: there is no such bucket (or folder) at {endpoint}")]
     NoSuchBucket {
         /// The store.
         url: String,

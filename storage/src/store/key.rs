@@ -34,13 +34,13 @@ mod tests {
     #[test]
     fn the_layout_of_keys_does_not_change() {
         let object = ObjectId(0x0198_0000_0000_0000_0000_0000_0000_0001);
-        let key = "objects/5f/01980000000000000000000000000001";
+        let key = "objects/99/01980000000000000000000000000001";
         assert_eq!(object_path(object).as_ref(), key);
     }
 
     #[test]
     fn strangers_are_not_objects() {
-        for stranger in ["objects/00/zz", "objects/5f", "other/5f/01980000000000000000000000000001"]
+        for stranger in ["objects/00/zz", "objects/99", "other/99/01980000000000000000000000000001"]
         {
             assert_eq!(object_id_of_path(&Path::from(stranger)), None);
         }

@@ -11,6 +11,7 @@
 //!
 //! Neighbours: [`crate::object`] builds what is put here, [`crate::cold`] reads through `history`.
 
+mod delete;
 mod error;
 mod key;
 mod open;
@@ -19,6 +20,12 @@ mod put;
 mod s3;
 mod url;
 
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod watched;
+
+pub use delete::DeleteObjectError;
 pub use error::{OpenStoreError, ParseStoreUrlError, ProbeError, PutObjectError};
 pub use key::{OBJECTS_PREFIX, object_id_of_path, object_path};
 pub use open::{Store, StoreOptions, open_store};

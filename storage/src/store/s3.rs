@@ -24,6 +24,9 @@ use super::url::StoreUrl;
 
 /// Attempts per request after the first, within the retry timeout.
 const RETRIES_MAX: usize = 6;
+/// Fewer for the catalog, which is tried again by those who use it; a wrong endpoint is then reported
+/// within some seconds of the start.
+const CATALOG_RETRIES_MAX: usize = 3;
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
 
@@ -33,23 +36,35 @@ pub(super) fn open(
     prefix: &Path,
     options: &StoreOptions,
 ) -> Result<Store, OpenStoreError> {
+    open_with(AmazonS3Builder::from_env(), url, bucket, prefix, options)
+}
+
+/// Opens the store with the settings in `from_env`.
+pub(super) fn open_with(
+    from_env: AmazonS3Builder,
+    url: &StoreUrl,
+    bucket: &str,
+    prefix: &Path,
+    options: &StoreOptions,
+) -> Result<Store, OpenStoreError> {
     install_tls_provider();
-    let base = configure(AmazonS3Builder::from_env(), bucket, options);
-    let client = |timeout: Duration| -> Result<Arc<dyn ObjectStore>, OpenStoreError> {
+    let base = configure(from_env, bucket, options);
+    let client = |timeout: Duration, retries| -> Result<Arc<dyn ObjectStore>, OpenStoreError> {
         let client = with_client_config(base.clone(), ClientConfigKey::Timeout, timeout)
+            .with_retry(retry(retries, options))
             .build()
             .map_err(|source| OpenStoreError::Configuration { url: url.to_string(), source })?;
         Ok(Arc::new(PrefixStore::new(client, prefix.clone())))
     };
-    let catalog = client(options.catalog_timeout)?;
-    let uploads = client(options.upload_timeout)?;
-    let history = client(options.history_timeout)?;
+    let catalog = client(options.catalog_timeout, CATALOG_RETRIES_MAX)?;
+    let uploads = client(options.upload_timeout, RETRIES_MAX)?;
+    let history = client(options.history_timeout, RETRIES_MAX)?;
     Ok(Store::of_clients(url.clone(), endpoint_name(&base), [&catalog, &uploads, &history]))
 }
 
 fn configure(from_env: AmazonS3Builder, bucket: &str, options: &StoreOptions) -> AmazonS3Builder {
     let plain_http = endpoint(&from_env).is_some_and(|url| url.starts_with("http://"));
-    let builder = from_env.with_bucket_name(bucket).with_retry(retry(options));
+    let builder = from_env.with_bucket_name(bucket);
     let builder =
         with_client_config(builder, ClientConfigKey::ConnectTimeout, options.connect_timeout);
     let builder = match plain_http {
@@ -72,14 +87,14 @@ fn with_client_config(
     builder.with_config(AmazonS3ConfigKey::Client(key), format!("{}ms", value.as_millis()))
 }
 
-fn retry(options: &StoreOptions) -> RetryConfig {
+fn retry(retries_max: usize, options: &StoreOptions) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: BACKOFF_FIRST,
             max_backoff: BACKOFF_MAX,
             ..BackoffConfig::default()
         },
-        max_retries: RETRIES_MAX,
+        max_retries: retries_max,
         retry_timeout: options.retry_timeout,
     }
 }

@@ -92,8 +92,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        let refused =
-            ["", "/data", "file://", "s3://", "s3:///p", "s3://b@h/p", "s3://b/../c", "s3://b//p"];
+        let refused = ["", "/data", "file://", "s3://", "s3:///p", "s3://b@h/p", "s3://b/../c"];
         for text in refused.into_iter().chain(["memory://x", "http://h/b", "gs://b"]) {
             assert!(parse(text).is_err(), "{text:?} was accepted");
         }

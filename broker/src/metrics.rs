@@ -1,0 +1,184 @@
+//! Figures for `/metrics`, in Prometheus' text format, with its names and base units.
+//!
+//! Counters are kept here; everything that some component knows anyway is read from it when
+//! somebody asks, so that nothing is counted twice.
+
+use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::broker::Broker;
+
+#[derive(Clone, Debug, EncodeLabelSet, Hash, PartialEq, Eq)]
+struct ApiLabels {
+    api: &'static str,
+}
+
+/// Counters that request handlers bump.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<ApiLabels, Counter>,
+    connections: Gauge,
+    connections_total: Counter,
+    produced_bytes: Counter,
+    produced_batches: Counter,
+    produced_records: Counter,
+    fetched_bytes: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("antiphon"),
+            requests: Family::default(),
+            connections: Gauge::default(),
+            connections_total: Counter::default(),
+            produced_bytes: Counter::default(),
+            produced_batches: Counter::default(),
+            produced_records: Counter::default(),
+            fetched_bytes: Counter::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        registry.register("requests", "Requests received, by API", self.requests.clone());
+        registry.register("connections", "Open Kafka connections", self.connections.clone());
+        let total = self.connections_total.clone();
+        registry.register("connections_opened", "Kafka connections accepted", total);
+        registry.register_with_unit(
+            "produced",
+            "Record batches accepted from producers, as stored",
+            Unit::Bytes,
+            self.produced_bytes.clone(),
+        );
+        let batches = self.produced_batches.clone();
+        registry.register("produced_batches", "Record batches accepted", batches);
+        let records = self.produced_records.clone();
+        registry.register("produced_records", "Records accepted", records);
+        registry.register_with_unit(
+            "fetched",
+            "Record batches sent to consumers",
+            Unit::Bytes,
+            self.fetched_bytes.clone(),
+        );
+        self
+    }
+
+    pub(crate) fn request(&self, api: &'static str) {
+        self.requests.get_or_create(&ApiLabels { api }).inc();
+    }
+
+    pub(crate) fn connections_opened(&self) {
+        self.connections.inc();
+        self.connections_total.inc();
+    }
+
+    pub(crate) fn connections_closed(&self) {
+        self.connections.dec();
+    }
+
+    pub(crate) fn produced(&self, bytes: usize, records: i32) {
+        self.produced_bytes.inc_by(bytes as u64);
+        self.produced_batches.inc();
+        self.produced_records.inc_by(u64::try_from(records).unwrap_or(0));
+    }
+
+    pub(crate) fn fetched(&self, bytes: usize) {
+        self.fetched_bytes.inc_by(bytes as u64);
+    }
+}
+
+/// Figures read from their owners at the time of asking.
+struct Snapshot {
+    registry: Registry,
+}
+
+impl Snapshot {
+    fn new() -> Self {
+        Self { registry: Registry::with_prefix("antiphon") }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        self.registry.register(name, help, gauge);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        let counter: Counter<u64, AtomicU64> = Counter::default();
+        counter.inc_by(value);
+        self.registry.register(name, help, counter);
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) {
+        let counter: Counter<f64, AtomicU64> = Counter::default();
+        counter.inc_by(value.as_secs_f64());
+        self.registry.register_with_unit(name, help, Unit::Seconds, counter);
+    }
+}
+
+impl Broker {
+    /// The whole page.
+    pub fn metrics_page(&self) -> String {
+        let mut page = String::new();
+        let mut snapshot = Snapshot::new();
+        self.fill_storage(&mut snapshot);
+        self.fill_wal(&mut snapshot);
+        let (topics, partitions) = self.topics().counts();
+        let (groups, offsets) = self.group_counts();
+        snapshot.gauge("topics", "Topics", topics as u64);
+        snapshot.gauge("partitions", "Partitions of all topics", partitions as u64);
+        snapshot.gauge("groups", "Consumer groups", groups as u64);
+        snapshot.gauge("group_offsets", "Committed offsets", offsets as u64);
+        let mut counters = String::new();
+        let written = encode(&mut counters, &self.metrics().registry)
+            .and_then(|()| encode(&mut page, &snapshot.registry));
+        // Writing to a string fails only if a metric's own formatting does.
+        if written.is_err() {
+            tracing::error!("a metric could not be formatted");
+        }
+        // Each part ends with the marker of the text format; the page has one.
+        let counters = counters.trim_end_matches("# EOF\n");
+        let mut whole = String::with_capacity(counters.len() + page.len());
+        let _ = write!(whole, "{counters}{page}");
+        whole
+    }
+
+    fn fill_storage(&self, snapshot: &mut Snapshot) {
+        let stats = self.storage().stats();
+        snapshot.gauge("tail_bytes", "Memory charged to the tail", stats.tail_bytes);
+        snapshot.gauge("tail_limit_bytes", "Memory that the tail may use", stats.tail_bytes_max);
+        let help = "Bytes durable on this disk and not in the bucket yet";
+        snapshot.gauge("unflushed_bytes", help, stats.unflushed_bytes);
+        let cold = stats.cold;
+        snapshot.counter("history_gets", "Reads of history from the bucket", cold.gets + cold.readahead_gets);
+        snapshot.counter("history_read_bytes", "Bytes of history read", cold.get_bytes + cold.readahead_bytes);
+        snapshot.counter("history_cache_hits", "Blocks of history found in memory", cold.hits);
+        snapshot.counter("history_cache_misses", "Blocks of history not in memory", cold.misses);
+        let help = "Memory used by blocks of history";
+        snapshot.gauge("history_cache_bytes", help, cold.cached_bytes);
+    }
+
+    fn fill_wal(&self, snapshot: &mut Snapshot) {
+        let wal = self.storage().stats().wal;
+        snapshot.counter("wal_appended_bytes", "Bytes appended to the log", wal.appended_bytes);
+        snapshot.counter("wal_written_bytes", "Bytes written, padding included", wal.written_bytes);
+        snapshot.counter("wal_groups", "Group commits", wal.groups);
+        snapshot.seconds("wal_write", "Time spent in durable writes", wal.write_time);
+        snapshot.gauge("wal_segments", "Segment files with frames", wal.segments);
+        snapshot.gauge("wal_disk_bytes", "Disk used by the log", wal.disk_bytes);
+        let help = "Disk that the log may use";
+        snapshot.gauge("wal_disk_limit_bytes", help, wal.disk_capacity_bytes);
+        snapshot.gauge("wal_durable_lsn", "Position of the last durable frame", wal.durable_lsn.get());
+    }
+}

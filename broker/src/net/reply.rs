@@ -1,0 +1,45 @@
+//! What a handler gives back to its connection.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use antiphon_storage::AckWait;
+use bytes::Bytes;
+
+/// What happens on the connection after a request.
+pub(crate) enum Outcome {
+    /// Send these bytes.
+    Reply(VecDeque<Bytes>),
+    /// Send what the closure makes once the appends are durable; other Produce requests of the
+    /// connection may be read meanwhile (KIP-98 producers keep up to five in flight).
+    AfterAck(PendingReply),
+    /// The protocol wants no answer (acks=0).
+    Nothing,
+    /// Close the connection; the reason goes to the log.
+    Close(String),
+}
+
+impl Outcome {
+    pub(crate) fn reply(bytes: Bytes) -> Self {
+        Self::Reply(VecDeque::from([bytes]))
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reply(_) => "Reply",
+            Self::AfterAck(_) => "AfterAck",
+            Self::Nothing => "Nothing",
+            Self::Close(_) => "Close",
+        })
+    }
+}
+
+/// A response that waits for durability.
+pub(crate) struct PendingReply {
+    /// Resolves to whether every append is durable.
+    pub(crate) acked: AckWait,
+    /// Makes the response; `false` means that the log failed. `None` closes the connection.
+    pub(crate) finish: Box<dyn FnOnce(bool) -> Option<Bytes> + Send>,
+}

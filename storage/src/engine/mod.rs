@@ -1,0 +1,213 @@
+//! The storage service of one broker: opens the write-ahead log, replays it over the catalog, and
+//! runs the flusher and the housekeeping on the history runtime.
+
+mod flush;
+pub(crate) mod frame;
+mod options;
+mod queue;
+mod recovery;
+mod retention;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use antiphon_catalog::PartitionRow;
+use antiphon_common::{BrokerEpoch, BrokerId, Entropy, ErrorKind, LeaderEpoch, Lsn, ObjectId, PartitionId};
+use antiphon_records::{ProducerStateLimits, ProducerStates};
+use antiphon_wal::WalStats;
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, watch};
+use tracing::{info, warn};
+
+pub use flush::FlushError;
+pub use flush::Chain;
+pub use options::{FatalReport, StorageOptions};
+pub(crate) use queue::TailQueue;
+pub use recovery::{OpenError, Recovered};
+
+use crate::budget::TailBudget;
+use crate::log::{LogConfig, LogContext, PartitionLog, Restored};
+use crate::store::Store;
+
+/// How many attempts a clean stop makes to upload before it gives up, with a second between them.
+const STOP_ATTEMPTS_MAX: u32 = 30;
+
+/// The handle to a broker's storage. One exists for each open data folder.
+#[derive(Debug)]
+pub struct Storage {
+    options: StorageOptions,
+    context: Arc<LogContext>,
+    store: Store,
+    broker_id: BrokerId,
+    broker_epoch: BrokerEpoch,
+    logs: RwLock<HashMap<PartitionId, Arc<PartitionLog>>>,
+    flush_turn: flush::FlushTurn,
+    entropy: Arc<dyn Entropy>,
+    stop: watch::Sender<bool>,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+/// What storage shows to an operator.
+#[derive(Clone, Debug)]
+pub struct StorageStats {
+    /// The write-ahead log's own figures.
+    pub wal: WalStats,
+    /// Bytes charged to the tail, and the budget.
+    pub tail_bytes: u64,
+    /// The tail's budget in bytes.
+    pub tail_bytes_max: u64,
+    /// Bytes that are durable locally but not yet in the bucket.
+    pub unflushed_bytes: u64,
+    /// Figures of the cold path.
+    pub cold: crate::cold::ColdStats,
+}
+
+impl Storage {
+    /// The log of a partition, if this broker serves it.
+    pub fn partition(&self, id: PartitionId) -> Option<Arc<PartitionLog>> {
+        self.logs.read().get(&id).cloned()
+    }
+
+    /// Every partition that this broker serves.
+    pub fn partitions(&self) -> Vec<Arc<PartitionLog>> {
+        self.logs.read().values().cloned().collect()
+    }
+
+    /// The epoch in which this broker leads a partition whose row says `row_epoch`.
+    pub fn leader_epoch(&self, row_epoch: LeaderEpoch) -> LeaderEpoch {
+        antiphon_catalog::effective_leader_epoch(row_epoch, self.broker_epoch)
+    }
+
+    /// Takes a new partition into service.
+    pub fn create_partition(&self, row: PartitionRow, config: Arc<LogConfig>) -> Arc<PartitionLog> {
+        let id = row.partition_id;
+        let leader_epoch = self.leader_epoch(row.leader_epoch);
+        let restored = Restored {
+            row,
+            leader_epoch,
+            producers: ProducerStates::new(ProducerStateLimits::default()),
+            flushed_producers: ProducerStates::new(ProducerStateLimits::default()),
+            config,
+        };
+        let log = PartitionLog::restore(Arc::clone(&self.context), restored);
+        log.begin_epoch();
+        self.logs.write().insert(id, Arc::clone(&log));
+        log
+    }
+
+    /// Takes a partition out of service after the catalog forgot it.
+    pub fn remove_partition(&self, id: PartitionId) {
+        let removed = self.logs.write().remove(&id);
+        if let Some(log) = removed {
+            log.mark_deleted();
+        }
+    }
+
+    /// The memory budget of the tail: producers' connections wait on it.
+    pub fn budget(&self) -> &Arc<TailBudget> {
+        &self.context.budget
+    }
+
+    /// The runtime that history is read and written on.
+    pub fn history(&self) -> &tokio::runtime::Handle {
+        &self.context.history
+    }
+
+    /// The folder of the write-ahead log.
+    pub fn wal_dir(&self) -> &std::path::Path {
+        &self.options.wal_dir
+    }
+
+    /// Bytes of the file system that holds the write-ahead log, total and usable; -1 if unknown.
+    pub fn disk_space(&self) -> (i64, i64) {
+        let known = |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(-1);
+        match rustix::fs::statvfs(&self.options.wal_dir) {
+            Ok(disk) => (known(disk.f_blocks, disk.f_frsize), known(disk.f_bavail, disk.f_frsize)),
+            Err(_) => (-1, -1),
+        }
+    }
+
+    /// Figures for operators.
+    pub fn stats(&self) -> StorageStats {
+        StorageStats {
+            wal: self.context.wal.stats(),
+            tail_bytes: self.context.budget.used(),
+            tail_bytes_max: self.context.budget.limit(),
+            unflushed_bytes: self.context.queue.unflushed_bytes(),
+            cold: self.context.cold.stats(),
+        }
+    }
+
+    /// Starts the background work on the history runtime.
+    pub async fn start(self: &Arc<Self>) {
+        let history = &self.context.history;
+        let flusher = Arc::clone(self).run_flusher(self.stop.subscribe());
+        let housekeeping = Arc::clone(self).run_housekeeping(self.stop.subscribe());
+        let mut tasks = self.tasks.lock().await;
+        tasks.push(history.spawn(flusher));
+        tasks.push(history.spawn(housekeeping));
+    }
+
+    /// Uploads everything and notes the clean stop, so that the bucket alone is complete. The caller
+    /// has stopped producers. `progress` hears how many bytes are left. Returns whether the bucket is
+    /// complete; if not, the write-ahead log still is.
+    pub async fn close(self: &Arc<Self>, mut progress: impl FnMut(u64)) -> bool {
+        self.stop.send_replace(true);
+        for task in self.tasks.lock().await.drain(..) {
+            if let Err(error) = task.await {
+                warn!(error = %Chain(&error), "a background task did not end by itself");
+            }
+        }
+        let complete = self.drain(&mut progress).await;
+        self.context.wal.close();
+        let catalog = &self.context.catalog;
+        if complete && let Err(error) = catalog.mark_clean_stop(self.context.wal.durable()).await {
+            warn!(error = %Chain(&error), "the clean stop was not noted");
+        }
+        if let Err(error) = catalog.close().await {
+            warn!(error = %Chain(&error), "the catalog did not close cleanly");
+        }
+        complete
+    }
+
+    async fn drain(self: &Arc<Self>, progress: &mut impl FnMut(u64)) -> bool {
+        let mut attempts = 0;
+        loop {
+            progress(self.context.queue.unflushed_bytes());
+            match self.flush_once().await {
+                Ok(0) => return true,
+                Ok(_) => attempts = 0,
+                Err(error) => {
+                    attempts += 1;
+                    warn!(error = %Chain(&error), attempts, "upload failed while stopping");
+                    if attempts >= STOP_ATTEMPTS_MAX || error.kind() == ErrorKind::Fenced {
+                        return false;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Uploads everything that is durable now.
+    pub async fn flush(self: &Arc<Self>) -> Result<(), FlushError> {
+        while self.flush_once().await? > 0 {}
+        Ok(())
+    }
+
+    /// Everything up to here is durable on this broker's disk.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.context.wal.durable()
+    }
+
+    fn next_object_id(&self) -> ObjectId {
+        let millis = self.context.clock.now().get().max(0) as u64;
+        let random = (u128::from(self.entropy.u64()) << 64) | u128::from(self.entropy.u64());
+        ObjectId(ulid::Ulid::from_parts(millis, random).0)
+    }
+
+    fn report_fatal(&self, reason: &str) {
+        info!(reason, "storage cannot go on");
+        (self.options.on_fatal)(reason);
+    }
+}

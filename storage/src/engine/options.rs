@@ -1,0 +1,73 @@
+//! What an operator may set about storage.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Called once when this process must not go on as the owner of its store: a failed sync, or
+/// another broker that took over. The process is expected to exit.
+#[derive(Clone)]
+pub struct FatalReport(pub Arc<dyn Fn(&str) + Send + Sync>);
+
+impl fmt::Debug for FatalReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FatalReport")
+    }
+}
+
+impl std::ops::Deref for FatalReport {
+    type Target = dyn Fn(&str) + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+/// Options of [`super::Storage`].
+#[derive(Clone, Debug)]
+pub struct StorageOptions {
+    /// Where the write-ahead log lives.
+    pub wal_dir: PathBuf,
+    /// Bytes of disk that the write-ahead log may use.
+    pub wal_bytes_max: u64,
+    /// Bytes of memory that the tail may use; producers wait when it is full.
+    pub tail_bytes_max: u64,
+    /// The longest that a record stays out of the bucket while there is little traffic.
+    pub flush_interval: Duration,
+    /// Bytes that one flush takes at most.
+    pub flush_bytes_max: u64,
+    /// A partition with at least this many bytes in a flush gets an object of its own.
+    pub own_object_bytes_min: u64,
+    /// Bytes of memory for blocks of history.
+    pub cold_cache_bytes: u64,
+    /// How often retention looks (`log.retention.check.interval.ms`).
+    pub retention_interval: Duration,
+    /// Whom to tell when this process must end.
+    pub on_fatal: FatalReport,
+}
+
+impl StorageOptions {
+    /// The defaults for a data folder.
+    pub fn new(data_dir: &std::path::Path) -> Self {
+        Self {
+            wal_dir: data_dir.join("wal"),
+            wal_bytes_max: 4 << 30,
+            tail_bytes_max: 256 << 20,
+            flush_interval: Duration::from_secs(30),
+            flush_bytes_max: 64 << 20,
+            own_object_bytes_min: 8 << 20,
+            cold_cache_bytes: 64 << 20,
+            retention_interval: Duration::from_secs(300),
+            on_fatal: FatalReport(Arc::new(|reason| {
+                tracing::error!(reason, "fatal storage fault");
+            })),
+        }
+    }
+
+    /// Unflushed bytes at which a flush begins at once: a third of the tail's budget, so that
+    /// producers rarely meet a full one (AutoMQ learned this from back-pressure under load).
+    pub(crate) fn flush_threshold(&self) -> u64 {
+        self.tail_bytes_max / 3
+    }
+}

@@ -1,0 +1,142 @@
+//! Every durable batch in memory, over all partitions, in log order.
+//!
+//! ```text
+//!   evictable (history has them)      |        unflushed
+//!   oldest ------------------------ flushed ---------------------- newest
+//! ```
+//!
+//! A flush takes a prefix of the unflushed part, so that one number, the log position of its last
+//! batch, says what the write-ahead log may forget. Eviction drops a prefix of the flushed part.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_common::{Lsn, Offset};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::log::{PartitionLog, TailBatch};
+
+/// What one batch costs beyond its bytes: its entries here and in the tail, and its allocation.
+const OVERHEAD_BYTES: u64 = 256;
+
+#[derive(Clone, Debug)]
+pub(crate) struct QueuedBatch {
+    pub(crate) log: Arc<PartitionLog>,
+    pub(crate) batch: TailBatch,
+    cost: u64,
+    durable_at: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    batches: VecDeque<QueuedBatch>,
+    flushed: usize,
+    unflushed_bytes: u64,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct TailQueue {
+    queue: Mutex<Queue>,
+    /// A flush is due once this many bytes are unflushed.
+    flush_threshold: u64,
+    pressure: Notify,
+}
+
+impl TailQueue {
+    pub(crate) fn new(flush_threshold: u64) -> Self {
+        Self { queue: Mutex::default(), flush_threshold, pressure: Notify::new() }
+    }
+
+    /// What holding `batch` in memory is charged.
+    pub(crate) fn cost_of(batch: &TailBatch) -> u64 {
+        batch.bytes.len() as u64 + OVERHEAD_BYTES
+    }
+
+    pub(crate) fn push(
+        &self,
+        log: &Arc<PartitionLog>,
+        batch: &TailBatch,
+        cost: u64,
+        durable_at: Duration,
+    ) {
+        let mut queue = self.queue.lock();
+        debug_assert!(
+            queue.batches.back().is_none_or(|last| last.batch.lsn < batch.lsn),
+            "batches are queued in log order"
+        );
+        let before = queue.unflushed_bytes;
+        queue.unflushed_bytes += cost;
+        let crossed = before < self.flush_threshold && queue.unflushed_bytes >= self.flush_threshold;
+        queue.batches.push_back(QueuedBatch {
+            log: Arc::clone(log),
+            batch: batch.clone(),
+            cost,
+            durable_at,
+        });
+        drop(queue);
+        if crossed {
+            self.pressure.notify_one();
+        }
+    }
+
+    /// Resolves when the flush threshold has been crossed since the last call.
+    pub(crate) async fn pressure(&self) {
+        self.pressure.notified().await;
+    }
+
+    /// Whether the flush threshold is crossed now.
+    pub(crate) fn under_pressure(&self) -> bool {
+        self.queue.lock().unflushed_bytes >= self.flush_threshold
+    }
+
+    /// Bytes charged to batches that history does not have yet.
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
+        self.queue.lock().unflushed_bytes
+    }
+
+    /// When the oldest unflushed batch became durable.
+    pub(crate) fn oldest_unflushed(&self) -> Option<Duration> {
+        let queue = self.queue.lock();
+        queue.batches.get(queue.flushed).map(|entry| entry.durable_at)
+    }
+
+    /// The oldest unflushed batches, up to about `max_bytes` (at least one, if there are any).
+    pub(crate) fn peek_unflushed(&self, max_bytes: u64) -> Vec<QueuedBatch> {
+        let queue = self.queue.lock();
+        let mut taken_bytes = 0;
+        let mut taken = Vec::new();
+        for entry in queue.batches.range(queue.flushed..) {
+            if !taken.is_empty() && taken_bytes + entry.cost > max_bytes {
+                break;
+            }
+            taken_bytes += entry.cost;
+            taken.push(entry.clone());
+        }
+        taken
+    }
+
+    /// Notes that history has everything up to `through`.
+    pub(crate) fn mark_flushed(&self, through: Lsn) {
+        let mut queue = self.queue.lock();
+        while let Some(entry) = queue.batches.get(queue.flushed) {
+            if entry.batch.lsn > through {
+                break;
+            }
+            let cost = entry.cost;
+            queue.flushed += 1;
+            queue.unflushed_bytes -= cost;
+        }
+    }
+
+    /// Takes the oldest flushed batch out, to be dropped from memory: its log, the offset up to
+    /// which it reached, and the refund.
+    pub(crate) fn pop_flushed(&self) -> Option<(Arc<PartitionLog>, Offset, u64)> {
+        let mut queue = self.queue.lock();
+        queue.flushed = queue.flushed.checked_sub(1)?;
+        let entry = queue.batches.pop_front()?;
+        Some((entry.log, entry.batch.last_offset, entry.cost))
+    }
+}

@@ -1,0 +1,242 @@
+//! Opening: the catalog's rows, then the write-ahead log's frames on top.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use antiphon_catalog::{Catalog, CatalogError, Snapshot};
+use antiphon_common::{BrokerId, ByteCount, Environment, ErrorKind, Lsn, PartitionId};
+use antiphon_records::{BatchHeader, ProducerEntry, ProducerStateLimits, ProducerStates};
+use antiphon_wal::{FileWal, FileWalOptions, RecoveryReport, Replayed, Wal};
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, watch};
+
+use super::queue::TailQueue;
+use super::{Storage, StorageOptions, flush, frame};
+use crate::budget::TailBudget;
+use crate::cold::{ColdOptions, ColdReader};
+use crate::log::{LogConfig, LogContext, PartitionLog, Restored, TailBatch};
+use crate::store::Store;
+
+/// Why storage did not open. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The write-ahead log could not be opened or is damaged.
+    #[error(transparent)]
+    Wal(#[from] antiphon_wal::OpenError),
+    /// The producers' rows could not be read.
+    #[error("the catalog could not be read")]
+    Catalog(#[from] CatalogError),
+    /// A producer's row does not decode.
+    #[error("the state of producer {producer_id} in partition {partition} is damaged")]
+    Producer {
+        /// The partition.
+        partition: PartitionId,
+        /// The producer.
+        producer_id: antiphon_common::ProducerId,
+        /// What is wrong.
+        source: antiphon_records::RowError,
+    },
+    /// A frame of the write-ahead log holds something that storage never wrote.
+    #[error("frame {lsn} of the write-ahead log does not hold a record batch")]
+    Frame {
+        /// The frame.
+        lsn: Lsn,
+    },
+}
+
+/// What opening found.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// What the write-ahead log said.
+    pub wal: RecoveryReport,
+    /// Batches that were put back into the tail.
+    pub batches: u64,
+    /// Batches whose topic no longer exists.
+    pub orphans: u64,
+}
+
+/// Restores the logs that the catalog knows, with the producers of each.
+struct Restorer {
+    context: Arc<LogContext>,
+    logs: HashMap<PartitionId, Arc<PartitionLog>>,
+    batches: u64,
+    orphans: u64,
+    broken: Option<Lsn>,
+}
+
+impl Storage {
+    /// Opens storage over a catalog that is already open for writing. `config_of` gives a
+    /// partition's settings.
+    pub async fn open(
+        options: StorageOptions,
+        environment: &Environment,
+        broker_id: BrokerId,
+        catalog: Arc<dyn Catalog>,
+        snapshot: &Snapshot,
+        store: Store,
+        config_of: impl Fn(&antiphon_catalog::PartitionRow) -> Arc<LogConfig>,
+    ) -> Result<(Arc<Self>, Recovered), OpenError> {
+        let producers = load_producers(&*catalog, snapshot).await?;
+        let (frames, wal, report) = open_wal(&options, environment, snapshot)?;
+        let context = Arc::new(LogContext {
+            wal,
+            catalog,
+            cold: Arc::new(ColdReader::new(
+                store.clone(),
+                ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() },
+            )),
+            budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
+            queue: TailQueue::new(options.flush_threshold()),
+            clock: Arc::clone(&environment.clock),
+            history: tokio::runtime::Handle::current(),
+        });
+        let mut restorer =
+            Restorer { context, logs: HashMap::new(), batches: 0, orphans: 0, broken: None };
+        restorer.restore_logs(snapshot, producers, config_of);
+        for (lsn, payload) in frames {
+            restorer.replay(lsn, payload);
+        }
+        if let Some(lsn) = restorer.broken {
+            return Err(OpenError::Frame { lsn });
+        }
+        restorer.logs.values().for_each(|log| log.begin_epoch());
+        let recovered =
+            Recovered { wal: report, batches: restorer.batches, orphans: restorer.orphans };
+        let storage = Self {
+            context: restorer.context,
+            store,
+            broker_id,
+            broker_epoch: snapshot.broker_epoch,
+            logs: RwLock::new(restorer.logs),
+            flush_turn: flush::FlushTurn::default(),
+            entropy: Arc::clone(&environment.entropy),
+            stop: watch::Sender::new(false),
+            tasks: Mutex::new(Vec::new()),
+            options,
+        };
+        Ok((Arc::new(storage), recovered))
+    }
+}
+
+type Frames = Vec<(Lsn, bytes::Bytes)>;
+
+fn open_wal(
+    options: &StorageOptions,
+    environment: &Environment,
+    snapshot: &Snapshot,
+) -> Result<(Frames, Arc<dyn Wal>, RecoveryReport), OpenError> {
+    let flushed = snapshot.flushed_lsn;
+    let mut frames = Vec::new();
+    let mut keep = |frame: Replayed| {
+        if frame.lsn > flushed {
+            frames.push((frame.lsn, frame.payload));
+        }
+    };
+    let on_fatal = options.on_fatal.clone();
+    let wal_options = FileWalOptions {
+        capacity_bytes: ByteCount(options.wal_bytes_max),
+        first_lsn_if_empty: flushed.next(),
+        expected_start: flushed.next(),
+        on_fatal: Some(Box::new(move |fault| on_fatal(&format!("{fault}")))),
+        ..FileWalOptions::new(
+            &options.wal_dir,
+            antiphon_catalog::wal_epoch(snapshot.broker_epoch),
+            environment.clone(),
+        )
+    };
+    let (wal, report) = FileWal::open(wal_options, &mut keep)?;
+    wal.trim(flushed);
+    Ok((frames, Arc::new(wal), report))
+}
+
+type Producers = HashMap<PartitionId, (ProducerStates, ProducerStates)>;
+
+/// Producer states as of each partition's `flushed_end`, twice: one copy follows the tail, the
+/// other the flushes.
+async fn load_producers(catalog: &dyn Catalog, snapshot: &Snapshot) -> Result<Producers, OpenError> {
+    let mut producers = Producers::new();
+    for partition in &snapshot.partitions {
+        let rows = catalog.producers(partition.partition_id).await?;
+        if rows.is_empty() {
+            continue;
+        }
+        let mut states = ProducerStates::new(ProducerStateLimits::default());
+        for row in rows {
+            let entry = ProducerEntry::decode(&row.state).map_err(|source| OpenError::Producer {
+                partition: row.partition_id,
+                producer_id: row.producer_id,
+                source,
+            })?;
+            states.restore(entry);
+        }
+        producers.insert(partition.partition_id, (states.clone(), states));
+    }
+    Ok(producers)
+}
+
+fn no_producers() -> (ProducerStates, ProducerStates) {
+    let limits = ProducerStateLimits::default();
+    (ProducerStates::new(limits), ProducerStates::new(limits))
+}
+
+impl Restorer {
+    fn restore_logs(
+        &mut self,
+        snapshot: &Snapshot,
+        mut producers: Producers,
+        config_of: impl Fn(&antiphon_catalog::PartitionRow) -> Arc<LogConfig>,
+    ) {
+        for row in &snapshot.partitions {
+            let (live, flushed) = producers.remove(&row.partition_id).unwrap_or_else(no_producers);
+            let restored = Restored {
+                row: row.clone(),
+                leader_epoch: antiphon_catalog::effective_leader_epoch(
+                    row.leader_epoch,
+                    snapshot.broker_epoch,
+                ),
+                producers: live,
+                flushed_producers: flushed,
+                config: config_of(row),
+            };
+            let log = PartitionLog::restore(Arc::clone(&self.context), restored);
+            self.logs.insert(row.partition_id, log);
+        }
+    }
+
+    fn replay(&mut self, lsn: Lsn, payload: bytes::Bytes) {
+        let Some(partition) = frame::partition_of(&payload) else {
+            self.broken.get_or_insert(lsn);
+            return;
+        };
+        let bytes = frame::batch_of(&payload);
+        let Ok(header) = BatchHeader::parse(&bytes) else {
+            self.broken.get_or_insert(lsn);
+            return;
+        };
+        let Some(log) = self.logs.get(&partition) else {
+            self.orphans += 1;
+            return;
+        };
+        self.batches += 1;
+        log.replay(TailBatch {
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+            record_count: header.record_count,
+            leader_epoch: header.partition_leader_epoch,
+            bytes,
+            lsn,
+        });
+    }
+}
+
+impl OpenError {
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Wal(source) => source.kind(),
+            Self::Catalog(source) => source.kind(),
+            Self::Producer { .. } | Self::Frame { .. } => ErrorKind::Corrupt,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! History as objects, and the tail that is not history yet, in one offset space.
+//!
+//! ```text
+//!    append                    read_tail             read_cold
+//!      |                           ^                     ^
+//!      v                           |                     |
+//!   log/ PartitionLog:  offsets, producers, epochs, tail, rows of history
+//!      |                                                 |
+//!      v                                                 v
+//!   (wal)  ---> engine/  TailQueue -> flush -> (catalog) cold/  blocks, cache, read-ahead
+//!                            |                           |
+//!                            v                           v
+//!                       object/  the file format  <-- store/  the bucket
+//! ```
+//!
+//! The rule that everything here obeys: bytes leave the write-ahead log only after a catalog
+//! transaction names the object that holds them, and leave memory only after that. Storage never
+//! sees a wire message; it knows record batches by their header alone.
+//!
+//! Neighbours: `wal` makes bytes durable, `catalog` knows which objects are history, `broker` calls
+//! [`PartitionLog`] and owns the connections that wait.
+
+mod budget;
+pub mod cold;
+mod engine;
+mod log;
+pub mod object;
+pub mod store;
+
+pub use budget::TailBudget;
+pub use engine::{
+    Chain, FatalReport, FlushError, OpenError, Recovered, Storage, StorageOptions, StorageStats,
+};
+pub use log::{
+    AckLatch, AckWait, AppendError, Appended, EpochEnd, EpochHistory, LogConfig, LogPositions,
+    LookupError, OffsetAndTimestamp, PartitionLog, ReadColdError, TailBatch, TailRead,
+    TimestampSource, TrimError,
+};

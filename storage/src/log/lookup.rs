@@ -1,0 +1,160 @@
+//! Looking offsets up by time and by leader epoch.
+
+use std::sync::Arc;
+
+use antiphon_common::{LeaderEpoch, Offset, Timestamp};
+use antiphon_records::{ReadError, batches_in, first_record_at_or_after};
+use bytes::Bytes;
+
+use super::epochs::EpochEnd;
+use super::partition_log::PartitionLog;
+use super::read::ReadColdError;
+use crate::cold::SegmentRef;
+
+/// How far one batch may grow when it is decompressed to look into it.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// A record's position and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetAndTimestamp {
+    /// The record's offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+}
+
+/// Why a lookup has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// History could not be read.
+    #[error(transparent)]
+    History(#[from] ReadColdError),
+    /// A batch could not be looked into.
+    #[error("a batch of partition {partition} could not be searched")]
+    Batch {
+        /// The partition.
+        partition: antiphon_common::PartitionId,
+        /// What is wrong with it.
+        source: ReadError,
+    },
+}
+
+impl PartitionLog {
+    /// The first record at or after `timestamp` (ListOffsets by time), or `None`.
+    pub async fn find_by_timestamp(
+        self: &Arc<Self>,
+        timestamp: Timestamp,
+    ) -> Result<Option<OffsetAndTimestamp>, LookupError> {
+        let (log_start, flushed_end) = {
+            let state = self.state.lock();
+            (state.log_start, state.flushed_end)
+        };
+        let mut from = log_start;
+        while from < flushed_end {
+            let Some(segment) = self.segment_as_new_as(from, timestamp).await? else { break };
+            let target = SegmentRef::from(&segment);
+            if let Some(found) = self.search_segment(&target, from, timestamp).await? {
+                return Ok(Some(found));
+            }
+            from = segment.last_offset.next();
+        }
+        self.find_in_tail(flushed_end.max(log_start), timestamp)
+    }
+
+    async fn segment_as_new_as(
+        &self,
+        from: Offset,
+        timestamp: Timestamp,
+    ) -> Result<Option<antiphon_catalog::SegmentRow>, ReadColdError> {
+        let segments = self.segments().await?.lock();
+        let first = segments.partition_point(|segment| segment.last_offset < from);
+        let mut candidates = segments.iter().skip(first);
+        Ok(candidates.find(|segment| segment.max_timestamp >= timestamp).cloned())
+    }
+
+    async fn search_segment(
+        &self,
+        segment: &SegmentRef,
+        from: Offset,
+        timestamp: Timestamp,
+    ) -> Result<Option<OffsetAndTimestamp>, LookupError> {
+        let mut from = from;
+        loop {
+            let block = self.context.cold.timestamp_lookup(segment, timestamp, from).await;
+            let block = block.map_err(|source| ReadColdError::Object {
+                partition: self.id,
+                offset: from,
+                source,
+            })?;
+            let Some(block) = block else { return Ok(None) };
+            for (header, batch) in batches_in(&block).flatten() {
+                if header.last_offset() < from {
+                    continue;
+                }
+                if let Some(found) = self.search_batch(&batch, from, timestamp)? {
+                    return Ok(Some(found));
+                }
+                // The index promised a record as new as this; its batch's maximum belongs to a
+                // record below `from`. Go on behind it.
+                from = header.next_offset();
+            }
+        }
+    }
+
+    fn find_in_tail(
+        &self,
+        from: Offset,
+        timestamp: Timestamp,
+    ) -> Result<Option<OffsetAndTimestamp>, LookupError> {
+        let mut from = from;
+        loop {
+            let candidate = {
+                let state = self.state.lock();
+                state.tail.at_or_after(from, timestamp).cloned()
+            };
+            let Some(batch) = candidate else { return Ok(None) };
+            if let Some(found) = self.search_batch(&batch.bytes, from, timestamp)? {
+                return Ok(Some(found));
+            }
+            from = batch.last_offset.next();
+        }
+    }
+
+    fn search_batch(
+        &self,
+        batch: &Bytes,
+        from: Offset,
+        timestamp: Timestamp,
+    ) -> Result<Option<OffsetAndTimestamp>, LookupError> {
+        let found = first_record_at_or_after(batch, timestamp, DECOMPRESSED_BYTES_MAX);
+        let found = found.map_err(|source| LookupError::Batch { partition: self.id, source })?;
+        // Only a start of the log inside a batch (DeleteRecords) can lie above the record found.
+        let found = found.filter(|(offset, _)| *offset >= from);
+        Ok(found.map(|(offset, timestamp)| OffsetAndTimestamp { offset, timestamp }))
+    }
+
+    /// The record with the newest timestamp (KIP-734), the first of them if several share it.
+    pub async fn find_newest(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>, LookupError> {
+        let in_history = {
+            let segments = self.segments().await?.lock();
+            segments.iter().map(|segment| segment.max_timestamp).max()
+        };
+        let in_tail = self.state.lock().tail.newest().map(|batch| batch.max_timestamp);
+        match in_history.max(in_tail) {
+            Some(newest) => self.find_by_timestamp(newest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Where `epoch` ends (OffsetForLeaderEpoch, KIP-101); `None` when it is not known.
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        let state = self.state.lock();
+        state.epochs.end_of(epoch, state.high_watermark)
+    }
+
+    /// The newest epoch that has written to the log at or before `offset`.
+    pub fn epoch_at(&self, offset: Offset) -> LeaderEpoch {
+        let state = self.state.lock();
+        state.epochs.epoch_at(offset).unwrap_or(state.leader_epoch)
+    }
+}

@@ -1,0 +1,33 @@
+//! One partition: its durable tail in memory and its history in the bucket, in one offset space.
+//!
+//! ```text
+//!   log_start              flushed_end        high_watermark     next_offset
+//!       |   objects in the bucket   |                |                |
+//!       |---------------------------|                |                |
+//!                   |  tail: bytes of the write-ahead log  |  not yet durable
+//!                   |--------------------------------------|----------|
+//! ```
+//!
+//! `log_start <= flushed_end` does not always hold: DeleteRecords may move the start past history.
+//! Everything at or above `flushed_end` is in the tail; what lies below may be there too, as cache.
+
+mod ack;
+mod append;
+mod config;
+mod epochs;
+mod lookup;
+mod partition_log;
+mod read;
+mod tail;
+mod trim;
+
+pub use ack::{AckLatch, AckWait};
+pub use append::{AppendError, Appended};
+pub use config::{LogConfig, TimestampSource};
+pub use epochs::{EpochEnd, EpochHistory};
+pub use lookup::{LookupError, OffsetAndTimestamp};
+pub(crate) use partition_log::{LogContext, Restored};
+pub use partition_log::{LogPositions, PartitionLog};
+pub use read::{ReadColdError, TailRead};
+pub use tail::TailBatch;
+pub use trim::TrimError;

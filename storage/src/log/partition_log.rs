@@ -1,0 +1,277 @@
+//! The state of one partition and who may touch it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use antiphon_catalog::{Catalog, PartitionRow, SegmentRow};
+use antiphon_common::{Clock, LeaderEpoch, Lsn, Offset, PartitionId, ProducerId};
+use antiphon_records::ProducerStates;
+use antiphon_wal::Wal;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OnceCell};
+
+use super::ack::AckLatch;
+use super::append::PendingBatch;
+use super::config::LogConfig;
+use super::epochs::EpochHistory;
+use super::tail::{Tail, TailBatch};
+use crate::budget::TailBudget;
+use crate::cold::ColdReader;
+use crate::engine::TailQueue;
+
+/// What every partition of a broker shares.
+#[derive(Debug)]
+pub(crate) struct LogContext {
+    pub(crate) wal: Arc<dyn Wal>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) cold: Arc<ColdReader>,
+    pub(crate) budget: Arc<TailBudget>,
+    pub(crate) queue: TailQueue,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Cold reads, flushes and retention run here, so that live traffic never waits for them.
+    pub(crate) history: tokio::runtime::Handle,
+}
+
+/// One partition. Cheap to share; every method takes `&self`.
+#[derive(Debug)]
+pub struct PartitionLog {
+    pub(super) id: PartitionId,
+    pub(super) context: Arc<LogContext>,
+    pub(super) state: Mutex<LogState>,
+    pub(super) config: Mutex<Arc<LogConfig>>,
+    /// Rows of this partition's objects, read from the catalog when history is first needed.
+    pub(super) segments: OnceCell<Mutex<Vec<SegmentRow>>>,
+    /// Producer state as of `flushed_end`, which is what the catalog holds. Only flushes touch it.
+    pub(super) flushed_producers: Mutex<ProducerStates>,
+    /// Held by whoever changes `segments` together with the catalog.
+    pub(super) history_change: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+pub(super) struct LogState {
+    pub(super) leader_epoch: LeaderEpoch,
+    pub(super) log_start: Offset,
+    pub(super) flushed_end: Offset,
+    pub(super) high_watermark: Offset,
+    pub(super) next_offset: Offset,
+    pub(super) tail: Tail,
+    pub(super) producers: ProducerStates,
+    pub(super) epochs: EpochHistory,
+    /// Appended and not durable yet, in offset order.
+    pub(super) in_flight: VecDeque<PendingBatch>,
+    /// Acks to give when the high watermark passes the offset, ascending.
+    pub(super) acks: VecDeque<(Offset, Arc<AckLatch>)>,
+    /// Readers to wake when the high watermark moves. Each connection has one.
+    pub(super) readers: Vec<Arc<Notify>>,
+    /// Bytes of history in the bucket.
+    pub(super) history_bytes: u64,
+    pub(super) deleted: bool,
+}
+
+/// A consistent view of where a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPositions {
+    /// The first offset that can be read.
+    pub log_start: Offset,
+    /// The end of what is durable, and so of what consumers see.
+    pub high_watermark: Offset,
+    /// The end of what has been appended.
+    pub log_end: Offset,
+    /// All records below are in the bucket.
+    pub flushed_end: Offset,
+    /// The epoch in which this broker leads the partition.
+    pub leader_epoch: LeaderEpoch,
+    /// Bytes in the bucket and, beyond `flushed_end`, in the tail.
+    pub size_bytes: u64,
+}
+
+/// What the catalog knows of a partition when its log is opened.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) row: PartitionRow,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) producers: ProducerStates,
+    pub(crate) flushed_producers: ProducerStates,
+    pub(crate) config: Arc<LogConfig>,
+}
+
+impl PartitionLog {
+    /// A log as the catalog left it; the write-ahead log's tail is replayed on top.
+    pub(crate) fn restore(context: Arc<LogContext>, restored: Restored) -> Arc<Self> {
+        let row = restored.row;
+        let end = row.flushed_end.max(row.log_start);
+        let state = LogState {
+            leader_epoch: restored.leader_epoch,
+            log_start: row.log_start,
+            flushed_end: row.flushed_end,
+            high_watermark: end,
+            next_offset: end,
+            tail: Tail::default(),
+            producers: restored.producers,
+            epochs: EpochHistory::from_entries(row.epochs),
+            in_flight: VecDeque::new(),
+            acks: VecDeque::new(),
+            readers: Vec::new(),
+            history_bytes: row.history_bytes,
+            deleted: false,
+        };
+        Arc::new(Self {
+            id: row.partition_id,
+            context,
+            state: Mutex::new(state),
+            config: Mutex::new(restored.config),
+            segments: OnceCell::new(),
+            flushed_producers: Mutex::new(restored.flushed_producers),
+            history_change: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// This partition's identity in storage.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// Where the partition stands, all read at one moment.
+    pub fn positions(&self) -> LogPositions {
+        let state = self.state.lock();
+        LogPositions {
+            log_start: state.log_start,
+            high_watermark: state.high_watermark,
+            log_end: state.next_offset,
+            flushed_end: state.flushed_end,
+            leader_epoch: state.leader_epoch,
+            size_bytes: state.history_bytes + state.tail.size_from(state.flushed_end),
+        }
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.lock())
+    }
+
+    /// Replaces the settings; the next append and the next retention pass see them.
+    pub fn set_config(&self, config: Arc<LogConfig>) {
+        *self.config.lock() = config;
+    }
+
+    /// Wakes `reader` at the next move of the high watermark, once. A reader that is already
+    /// registered stays registered once, so an idle partition holds at most one entry for each
+    /// connection.
+    pub fn wake_on_progress(&self, reader: &Arc<Notify>) {
+        let mut state = self.state.lock();
+        if state.readers.iter().any(|known| Arc::ptr_eq(known, reader)) {
+            return;
+        }
+        // Connections that are gone hold their last reference here.
+        state.readers.retain(|known| Arc::strong_count(known) > 1);
+        state.readers.push(Arc::clone(reader));
+    }
+
+    /// Puts back a batch that the write-ahead log held when the broker stopped. Batches that history
+    /// already has, or that a deleted prefix covered, are left out. Called in log order.
+    pub(crate) fn replay(self: &Arc<Self>, batch: TailBatch) {
+        let lsn = batch.lsn;
+        let mut state = self.state.lock();
+        if batch.last_offset < state.next_offset {
+            return;
+        }
+        state.epochs.begin(batch.leader_epoch, batch.base_offset);
+        state.next_offset = batch.last_offset.next();
+        if let Ok(header) = antiphon_records::BatchHeader::parse(&batch.bytes) {
+            state.producers.replay(&header, batch.base_offset, self.context.clock.now());
+        }
+        self.make_visible(&mut state, batch);
+        drop(state);
+        debug_assert!(lsn > Lsn::ZERO);
+    }
+
+    /// Starts the reign of this broker: what is appended from now on carries its epoch.
+    pub(crate) fn begin_epoch(&self) {
+        let mut state = self.state.lock();
+        let (epoch, start) = (state.leader_epoch, state.next_offset);
+        state.epochs.begin(epoch, start);
+    }
+
+    /// Makes a durable batch readable and charges its memory. The caller holds the state.
+    pub(super) fn make_visible(self: &Arc<Self>, state: &mut LogState, batch: TailBatch) {
+        assert_eq!(
+            batch.base_offset, state.high_watermark.max(batch.base_offset),
+            "durability is announced in log order"
+        );
+        let cost = TailQueue::cost_of(&batch);
+        self.context.budget.charge(cost);
+        let now = self.context.clock.monotonic();
+        self.context.queue.push(self, &batch, cost, now);
+        state.high_watermark = batch.last_offset.next();
+        state.tail.push(batch);
+    }
+
+    /// Drops cached batches at or below `through`; only what history holds may go.
+    pub(crate) fn evict_through(&self, through: Offset) {
+        let mut state = self.state.lock();
+        let through = through.min(state.flushed_end.prev());
+        state.tail.evict_through(through);
+    }
+
+    /// Takes the partition out of service after its topic was deleted: appends fail, readers wake.
+    pub(crate) fn mark_deleted(&self) {
+        let mut state = self.state.lock();
+        state.deleted = true;
+        let readers = std::mem::take(&mut state.readers);
+        drop(state);
+        readers.iter().for_each(|reader| reader.notify_one());
+    }
+
+    /// Whether the partition's topic was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.state.lock().deleted
+    }
+}
+
+/// What a flush needs of a log.
+impl PartitionLog {
+    /// Keeps others from changing this partition's history until the guard is dropped.
+    pub(crate) async fn lock_history(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.history_change.lock().await
+    }
+
+    /// What the catalog should know once everything below `flushed_end` is in the bucket.
+    pub(crate) fn progress_to(&self, flushed_end: Offset) -> antiphon_catalog::PartitionProgress {
+        let state = self.state.lock();
+        antiphon_catalog::PartitionProgress {
+            partition_id: self.id,
+            flushed_end,
+            epochs: Some(state.epochs.entries_below(flushed_end)),
+        }
+    }
+
+    /// Follows the producers of flushed batches; returns the rows that changed. Idempotent: a flush
+    /// that is tried again returns the same rows.
+    pub(crate) fn note_flushed<'a>(
+        &self,
+        batches: impl Iterator<Item = &'a bytes::Bytes>,
+    ) -> Vec<(ProducerId, bytes::Bytes)> {
+        let mut producers = self.flushed_producers.lock();
+        let mut changed = std::collections::BTreeSet::new();
+        for batch in batches {
+            let Ok(header) = antiphon_records::BatchHeader::parse(batch) else { continue };
+            if header.has_producer_id() {
+                producers.replay(&header, header.base_offset, self.context.clock.now());
+                changed.insert(header.producer_id);
+            }
+        }
+        let rows = changed.into_iter();
+        rows.filter_map(|id| Some((id, producers.entry(id)?.encode().into()))).collect()
+    }
+
+    /// Makes a committed segment readable and moves `flushed_end` past it.
+    pub(crate) fn publish_segment(&self, segment: SegmentRow) {
+        let mut state = self.state.lock();
+        state.flushed_end = state.flushed_end.max(segment.last_offset.next());
+        state.history_bytes += segment.length;
+        drop(state);
+        if let Some(segments) = self.segments.get() {
+            segments.lock().push(segment);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The durable tail of one partition in memory: the very bytes that the write-ahead log wrote.
+
+use std::collections::VecDeque;
+
+use antiphon_common::{LeaderEpoch, Lsn, Offset, Timestamp};
+use bytes::Bytes;
+
+/// One durable batch.
+#[derive(Clone, Debug)]
+pub struct TailBatch {
+    /// The batch as it goes to the bucket and to consumers.
+    pub bytes: Bytes,
+    /// Its first record.
+    pub base_offset: Offset,
+    /// Its last record.
+    pub last_offset: Offset,
+    /// Its newest timestamp.
+    pub max_timestamp: Timestamp,
+    /// How many records it holds.
+    pub record_count: i32,
+    /// The leader that wrote it.
+    pub leader_epoch: LeaderEpoch,
+    /// The frame that made it durable.
+    pub lsn: Lsn,
+}
+
+/// Contiguous batches, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    batches: VecDeque<TailBatch>,
+}
+
+impl Tail {
+    pub(crate) fn push(&mut self, batch: TailBatch) {
+        debug_assert!(
+            self.batches.back().is_none_or(|last| last.last_offset.next() == batch.base_offset),
+            "the tail is contiguous"
+        );
+        self.batches.push_back(batch);
+    }
+
+    /// The first offset that the tail can serve, if it holds anything.
+    pub(crate) fn first_offset(&self) -> Option<Offset> {
+        self.batches.front().map(|batch| batch.base_offset)
+    }
+
+    /// Drops whole batches that end at or below `through`.
+    pub(crate) fn evict_through(&mut self, through: Offset) {
+        while self.batches.front().is_some_and(|batch| batch.last_offset <= through) {
+            self.batches.pop_front();
+        }
+    }
+
+    /// The batches from the one that contains `offset` on.
+    pub(crate) fn from_offset(&self, offset: Offset) -> impl Iterator<Item = &TailBatch> {
+        let first = self.batches.partition_point(|batch| batch.last_offset < offset);
+        self.batches.range(first..)
+    }
+
+    /// The first batch at or after `offset` that may hold a record as new as `timestamp`.
+    pub(crate) fn at_or_after(&self, offset: Offset, timestamp: Timestamp) -> Option<&TailBatch> {
+        self.from_offset(offset).find(|batch| batch.max_timestamp >= timestamp)
+    }
+
+    /// The first batch that holds the newest timestamp.
+    pub(crate) fn newest(&self) -> Option<&TailBatch> {
+        self.batches.iter().rev().max_by_key(|batch| batch.max_timestamp)
+    }
+
+    /// Bytes of the batches from `offset` on.
+    pub(crate) fn size_from(&self, offset: Offset) -> u64 {
+        self.from_offset(offset).map(|batch| batch.bytes.len() as u64).sum()
+    }
+}

@@ -1,0 +1,110 @@
+//! Moving the start of the log: DeleteRecords and retention.
+
+use antiphon_common::{ErrorKind, Offset, Timestamp};
+
+use super::partition_log::PartitionLog;
+use super::read::ReadColdError;
+
+/// Why the start of the log did not move.
+#[derive(Debug, thiserror::Error)]
+pub enum TrimError {
+    /// The offset is beyond what is durable.
+    #[error("offset {asked} is beyond the high watermark {high_watermark}")]
+    OutOfRange {
+        /// The offset asked for.
+        asked: Offset,
+        /// The end of what is durable.
+        high_watermark: Offset,
+    },
+    /// The catalog did not commit the change.
+    #[error("the new start of the log was not committed")]
+    Catalog(#[from] antiphon_catalog::CatalogError),
+    /// The segment rows could not be read.
+    #[error(transparent)]
+    History(#[from] ReadColdError),
+}
+
+impl TrimError {
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::OutOfRange { .. } => ErrorKind::Invalid,
+            Self::Catalog(source) => source.kind(),
+            Self::History(source) => source.kind(),
+        }
+    }
+}
+
+impl PartitionLog {
+    /// Deletes every record below `offset`; [`Offset::NONE`] means all that is durable. Returns the
+    /// new start of the log, which never moves back.
+    pub async fn delete_records(&self, offset: Offset) -> Result<Offset, TrimError> {
+        let (log_start, high_watermark) = {
+            let state = self.state.lock();
+            (state.log_start, state.high_watermark)
+        };
+        let target = if offset == Offset::NONE { high_watermark } else { offset };
+        if target > high_watermark || target < Offset::ZERO {
+            return Err(TrimError::OutOfRange { asked: offset, high_watermark });
+        }
+        if target <= log_start {
+            return Ok(log_start);
+        }
+        self.move_start(target).await
+    }
+
+    /// Deletes what the settings no longer keep. Returns whether anything went.
+    pub(crate) async fn enforce_retention(&self, now: Timestamp) -> Result<bool, TrimError> {
+        let config = self.config();
+        if !config.deletes || (config.retention_time.is_none() && config.retention_size.is_none()) {
+            return Ok(false);
+        }
+        let Some(target) = self.expired_through(now).await? else { return Ok(false) };
+        self.move_start(target).await?;
+        Ok(true)
+    }
+
+    /// The first offset that the settings keep, if that is above the start of the log. Only
+    /// history expires: a record is in the bucket within a flush interval.
+    async fn expired_through(&self, now: Timestamp) -> Result<Option<Offset>, ReadColdError> {
+        let config = self.config();
+        let mut size = self.positions().size_bytes;
+        if size == 0 {
+            return Ok(None);
+        }
+        let oldest_kept =
+            config.retention_time.map(|time| now.get().saturating_sub(time.as_millis() as i64));
+        let segments = self.segments().await?.lock();
+        let mut target = None;
+        for segment in segments.iter() {
+            let too_old = oldest_kept.is_some_and(|kept| segment.max_timestamp.get() < kept);
+            let too_large = config
+                .retention_size
+                .is_some_and(|limit| size.saturating_sub(segment.length) >= limit.get());
+            if !too_old && !too_large {
+                break;
+            }
+            size = size.saturating_sub(segment.length);
+            target = Some(segment.last_offset.next());
+        }
+        Ok(target)
+    }
+
+    async fn move_start(&self, target: Offset) -> Result<Offset, TrimError> {
+        self.segments().await?;
+        let _turn = self.history_change.lock().await;
+        self.context.catalog.remove_segments_below(self.id, target).await?;
+        let mut removed_bytes = 0;
+        if let Some(segments) = self.segments.get() {
+            let mut segments = segments.lock();
+            let gone = segments.partition_point(|segment| segment.last_offset < target);
+            removed_bytes = segments.drain(..gone).map(|segment| segment.length).sum();
+        }
+        let mut state = self.state.lock();
+        state.log_start = state.log_start.max(target);
+        state.history_bytes = state.history_bytes.saturating_sub(removed_bytes);
+        let log_start = state.log_start;
+        state.epochs.trim(log_start);
+        Ok(log_start)
+    }
+}
