@@ -48,6 +48,9 @@ part_unit() {
   RUSTDOCFLAGS="-D warnings" cargo_check "doc" 900 doc --workspace --no-deps --locked
   # The test kit's integration tests are parts of their own, and run optimised.
   cargo_tests "unit" 1800 --workspace --exclude antiphon-tests --locked --no-fail-fast
+  if grep -rqE '#\[(test|tokio::test)' "$TESTS/src"; then
+    cargo_tests "test kit" 900 --release -p antiphon-tests --lib --locked --no-fail-fast
+  fi
 }
 
 part_integration() { # NAME SECONDS
