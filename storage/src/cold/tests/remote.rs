@@ -85,26 +85,18 @@ async fn a_sequential_reader_is_read_ahead_for_and_a_random_one_is_not() {
 async fn demand_does_not_wait_for_read_ahead() {
     let options = ColdOptions { readahead_concurrency: 1, ..ColdOptions::default() };
     let (reader, watched, segment) = watched_reader(&eight_blocks(), options).await;
-    reader.read(&segment, Offset(0), 1, true).await.unwrap();
     let second = segment.position + BLOCK;
-    watched.until_gets(|gets| gets.iter().any(|range| range.start == second)).await;
-
-    let (other, watched, segment) = watched_reader(
-        &eight_blocks(),
-        ColdOptions { readahead_concurrency: 1, ..ColdOptions::default() },
-    )
-    .await;
     // Load the index, then let everything from the second block on hang, and with it the only slot
     // of read-ahead.
-    let index = other.timestamp_lookup(&segment, antiphon_common::Timestamp(0), Offset(0)).await;
+    let index = reader.timestamp_lookup(&segment, antiphon_common::Timestamp(0), Offset(0)).await;
     index.unwrap();
     watched.hold_gets_from(second);
-    other.read(&segment, Offset(0), 1, true).await.unwrap();
+    reader.read(&segment, Offset(0), 1, true).await.unwrap();
     watched.until_gets(|gets| gets.iter().any(|range| range.start == second)).await;
-    // A demand for another block is sent at once, though read-ahead hangs.
+    // A demand for anreader block is sent at once, though read-ahead hangs.
     let demand = tokio::spawn({
-        let other = other.clone();
-        async move { other.read(&segment, Offset(4_200), 1, true).await }
+        let reader = reader.clone();
+        async move { reader.read(&segment, Offset(4_200), 1, true).await }
     });
     let fifth = segment.position + 4 * BLOCK;
     watched.until_gets(|gets| gets.iter().any(|range| range.start == fifth)).await;

@@ -42,7 +42,7 @@ async fn a_reader_without_room_for_caches_gets_every_byte_too() {
 async fn reading_starts_with_the_batch_that_contains_the_offset() {
     let (store, segment) = filled(Store::in_memory(), &mixed()).await;
     let reader = ColdReader::new(store, ColdOptions::default());
-    let wanted = [(0, 100), (100, 100), (109, 100), (110, 110), (20_000, 20_090), (25_000, 30_000)];
+    let wanted = [(0, 100), (100, 100), (109, 100), (110, 110), (20_099, 20_090), (25_000, 30_000)];
     for (from, base) in wanted.into_iter().chain([(30_499, 30_000), (39_999, 40_000)]) {
         let runs = reader.read(&segment, Offset(from), 1, true).await.unwrap();
         assert_eq!(offset_of(&runs[0]), Offset(base), "from {from}");
