@@ -70,7 +70,7 @@ struct MemorySubject {
 impl MemorySubject {
     fn options() -> MemoryWalOptions {
         MemoryWalOptions {
-            capacity_bytes: ByteCount::mebibytes(1),
+            capacity_bytes: ByteCount::mebibytes(4),
             payload_bytes_max: 64 << 10,
             ..MemoryWalOptions::default()
         }
@@ -95,7 +95,7 @@ impl Subject for MemorySubject {
     }
 
     fn more_than_capacity(&self) -> usize {
-        2 << 20
+        5 << 20
     }
 }
 

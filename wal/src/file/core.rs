@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) queued_hint: AtomicUsize,
     /// Writers awake and looking for work. They need no wake-up call.
     pub(crate) spinning: AtomicUsize,
+    /// Writers between taking a group and finishing its write.
+    pub(crate) writing: AtomicUsize,
     pub(crate) writers_left: AtomicUsize,
     pub(crate) durable: AtomicU64,
     pub(crate) on_fatal: Mutex<Option<OnFatal>>,

@@ -54,6 +54,9 @@ pub(crate) fn open(
 }
 
 fn create_directory(directory: &Path) -> Result<(), OpenError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
     fs::create_dir_all(directory).map_err(while_doing("creating", directory))?;
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.map_or(Ok(()), |parent| directory::sync(parent).map_err(while_doing("syncing", parent)))
@@ -156,6 +159,7 @@ fn build_core(
         counters: Counters::default(),
         queued_hint: AtomicUsize::new(0),
         spinning: AtomicUsize::new(0),
+        writing: AtomicUsize::new(0),
         writers_left: AtomicUsize::new(options.writers),
         durable: AtomicU64::new(next_lsn.prev().get()),
         on_fatal: Mutex::new(options.on_fatal),

@@ -1,20 +1,36 @@
 //! How a writer without work waits: first it looks, then it sleeps.
 //!
-//! Waking a sleeping thread on an idle virtual processor took up to 4 ms on the machine this was
-//! built on (one timer tick), and a look takes nothing but a processor nobody else wanted: each look
-//! ends with `yield_now`, so runnable threads go first. A writer that keeps looking in vain stops
-//! doing so, except for a probe now and then.
+//! A sleeping thread costs a wake-up, and worse: on a virtual machine a processor with nothing to do
+//! noticed a finished write up to one timer tick (4 ms) late on the machine this was built on, while
+//! with one more thread running the same write took 0.04 ms. So while a write is in flight the other
+//! writer keeps looking. It takes nothing but a processor nobody else wanted: each look ends with
+//! `yield_now`, so runnable threads go first. A writer that keeps looking in vain stops doing so,
+//! except for a probe now and then, and an idle log costs nothing.
 
 use std::time::Duration;
 
 use antiphon_common::Clock;
 
 /// Bounds the looks when the clock stands still, as a simulated one does.
-const LOOKS_MAX: u32 = 4096;
+const LOOKS_MAX: u32 = 8192;
+/// A write in flight keeps its companion looking for at most this many budgets: longer ones are the
+/// disk's fault, not the wake-up's.
+const COMPANION_BUDGETS_MAX: u32 = 16;
 /// Vain waits in a row after which a writer sleeps at once.
 const MISSES_MAX: u32 = 8;
 /// One wait in this many is a probe that may end the sleepy phase.
 const PROBE_EVERY: u32 = 16;
+
+/// What a look sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A group is queued.
+    Work,
+    /// Another writer is writing, so work is likely soon.
+    Writing,
+    /// Neither.
+    Nothing,
+}
 
 #[derive(Debug)]
 pub(crate) struct Spin {
@@ -36,20 +52,28 @@ impl Spin {
         probing && !self.budget.is_zero()
     }
 
-    /// Looks until there is work or the budget is used up.
-    pub(crate) fn look(&mut self, clock: &dyn Clock, has_work: &dyn Fn() -> bool) {
-        let deadline = clock.monotonic() + self.budget;
+    /// Looks until there is work or the budget is used up. Says whether there is work.
+    pub(crate) fn look(&mut self, clock: &dyn Clock, see: &dyn Fn() -> Seen) -> bool {
+        let begun = clock.monotonic();
+        let limit = begun + self.budget * COMPANION_BUDGETS_MAX;
+        let mut deadline = begun + self.budget;
         for _ in 0..LOOKS_MAX {
-            if has_work() {
-                self.misses = 0;
-                return;
+            let now = clock.monotonic();
+            match see() {
+                Seen::Work => {
+                    self.misses = 0;
+                    return true;
+                }
+                Seen::Writing => deadline = (now + self.budget).min(limit),
+                Seen::Nothing => {}
             }
-            if clock.monotonic() >= deadline {
+            if now >= deadline {
                 break;
             }
             std::thread::yield_now();
         }
         self.misses = self.misses.wrapping_add(1);
+        false
     }
 }
 
@@ -64,13 +88,13 @@ mod tests {
         let mut looked = 0;
         for _ in 0..MISSES_MAX + 2 * PROBE_EVERY {
             if spin.is_due() {
-                spin.look(&clock, &|| false);
+                assert!(!spin.look(&clock, &|| Seen::Nothing));
                 looked += 1;
             }
         }
         assert!((MISSES_MAX..MISSES_MAX + 4).contains(&looked), "looked {looked} times");
         while !spin.is_due() {}
-        spin.look(&clock, &|| true);
+        assert!(spin.look(&clock, &|| Seen::Work));
         assert!(spin.is_due(), "work found: eager again");
     }
 

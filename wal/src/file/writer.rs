@@ -14,9 +14,9 @@ use super::DiskOperation;
 use super::core::Core;
 use super::delivery::Lost;
 use super::group::Group;
-use super::log::{Phase, Ticketed};
+use super::log::{Log, Phase, Ticketed};
 use super::segment_file::SegmentFile;
-use super::spin::Spin;
+use super::spin::{Seen, Spin};
 use crate::FatalFault;
 use crate::format::BLOCK_BYTES;
 use crate::format::frame::{self, FrameHeader, FrameKind};
@@ -39,6 +39,7 @@ fn write_groups(core: &Core) {
     while let Some(mut next) = next_group(core, &mut spin) {
         // Whatever happens here, the frames get an answer.
         let written = catch_unwind(AssertUnwindSafe(|| write_group(core, &mut next.group)));
+        core.writing.fetch_sub(1, Ordering::SeqCst);
         let panicked = Lost::Failed(FatalFault::Panicked { place: "a writer" });
         let outcome = written.unwrap_or(Err(panicked));
         if let Err(Lost::Failed(fault)) = &outcome {
@@ -49,10 +50,16 @@ fn write_groups(core: &Core) {
 }
 
 fn next_group(core: &Core, spin: &mut Spin) -> Option<Ticketed> {
-    look_for_work(core, spin);
-    let mut log = core.log.lock();
     loop {
-        if let Some(next) = core.take(&mut log) {
+        let found = look_for_work(core, spin);
+        let mut log = core.log.lock();
+        if let Some(next) = take(core, &mut log) {
+            // Work that came while looking means traffic: the other writer should look, too.
+            let companion = found && log.parked > 0 && core.spinning.load(Ordering::SeqCst) == 0;
+            drop(log);
+            if companion {
+                core.work.notify_one();
+            }
             return Some(next);
         }
         if !matches!(log.phase, Phase::Open) {
@@ -61,17 +68,32 @@ fn next_group(core: &Core, spin: &mut Spin) -> Option<Ticketed> {
         log.parked += 1;
         core.work.wait(&mut log);
         log.parked -= 1;
+        if let Some(next) = take(core, &mut log) {
+            return Some(next);
+        }
     }
 }
 
-fn look_for_work(core: &Core, spin: &mut Spin) {
+fn take(core: &Core, log: &mut Log) -> Option<Ticketed> {
+    let next = core.take(log)?;
+    core.writing.fetch_add(1, Ordering::SeqCst);
+    Some(next)
+}
+
+fn look_for_work(core: &Core, spin: &mut Spin) -> bool {
     let has_work = || core.queued_hint.load(Ordering::SeqCst) > 0;
     if has_work() || !spin.is_due() {
-        return;
+        return false;
     }
+    let see = || match (has_work(), core.writing.load(Ordering::SeqCst)) {
+        (true, _) => Seen::Work,
+        (false, 0) => Seen::Nothing,
+        (false, _) => Seen::Writing,
+    };
     core.spinning.fetch_add(1, Ordering::SeqCst);
-    spin.look(&*core.clock, &has_work);
+    let found = spin.look(&*core.clock, &see);
     core.spinning.fetch_sub(1, Ordering::SeqCst);
+    found
 }
 
 fn write_group(core: &Core, group: &mut Group) -> Result<(), Lost> {

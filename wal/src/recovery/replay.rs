@@ -1,5 +1,7 @@
 //! Follows the chain of frames through the segments.
 
+use std::cmp::Ordering;
+
 use antiphon_common::{Lsn, WalEpoch};
 
 use super::classify::{Behind, Decision, Ending, Stop, classify};
@@ -163,19 +165,21 @@ impl<'a> Walk<'a> {
     /// How what stands behind relates to the expected frame, and where to go on if it does.
     fn look_behind(&self, index: usize) -> (Behind, usize) {
         let next = self.found.next;
-        if let Some((lsn, target)) = self.seal_behind(index) {
-            let here = lsn == next;
-            return (if here { Behind::SealedHere } else { Behind::SealedLater }, target);
+        let seal = self.seal_behind(index);
+        if let Some((lsn, target)) = seal
+            && lsn == next
+        {
+            return (Behind::SealedHere, target);
         }
-        let Some((target, header)) = self.readable_behind(index).next() else {
-            return (Behind::Nothing, index);
-        };
-        let behind = match header.first_lsn.cmp(&next) {
-            std::cmp::Ordering::Equal => Behind::Continues,
-            std::cmp::Ordering::Greater => Behind::SkipsAhead,
-            std::cmp::Ordering::Less => Behind::Overlaps,
-        };
-        (behind, target)
+        let sibling = self.readable_behind(index).next();
+        let sibling = sibling.filter(|(_, header)| header.epoch == self.epoch);
+        match sibling.map(|(target, header)| (header.first_lsn.cmp(&next), target)) {
+            Some((Ordering::Equal, target)) => (Behind::Continues, target),
+            Some((Ordering::Less, target)) => (Behind::Overlaps, target),
+            _ if seal.is_some() => (Behind::SealedLater, index),
+            Some((Ordering::Greater, target)) => (Behind::SkipsAhead, target),
+            None => (Behind::Nothing, index),
+        }
     }
 
     /// Whether an intact frame further on says that the expected one was acknowledged. Looked for
