@@ -55,7 +55,8 @@ async fn a_small_section_costs_one_get_in_all() {
     let (reader, watched, segment) =
         watched_reader(&slices(0, 10, 1_000), ColdOptions::default()).await;
     read_all(&reader, &segment, 3_000).await;
-    assert_eq!(watched.gets(), [segment.position..segment.position + segment.length]);
+    let whole = segment.position..segment.position + segment.length;
+    assert_eq!(watched.gets(), vec![whole]);
 }
 
 #[tokio::test]
@@ -93,7 +94,7 @@ async fn demand_does_not_wait_for_read_ahead() {
     watched.hold_gets_from(second);
     reader.read(&segment, Offset(0), 1, true).await.unwrap();
     watched.until_gets(|gets| gets.iter().any(|range| range.start == second)).await;
-    // A demand for anreader block is sent at once, though read-ahead hangs.
+    // A demand for another block is sent at once, though read-ahead hangs.
     let demand = tokio::spawn({
         let reader = reader.clone();
         async move { reader.read(&segment, Offset(4_200), 1, true).await }
