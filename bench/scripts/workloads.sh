@@ -14,7 +14,7 @@ choose_sizes() {
     seconds=5
   else
     rounds=${rounds:-3} starts=5 idle_seconds=5
-    bytes_1k=1GiB bytes_200=384MiB bytes_100p=192MiB bytes_history=2GiB bytes_warmup=512MiB
+    bytes_1k=1GiB bytes_200=384MiB bytes_100p=192MiB bytes_history=1536MiB bytes_warmup=2GiB
     seconds=10
   fi
   open_rate=2000 request_rate=300 many=1000
@@ -113,7 +113,8 @@ load_workloads() {
   for system in "${systems[@]}"; do stop_broker "$system"; done
 }
 
-# Compiles a JVM's hot paths, opens files, fills pools. Also writes the history that is read last.
+# Compiles a JVM's hot paths, opens files, fills pools. How much a JVM
+# needs is not settled (README, pitfalls); 2 GiB is what the disk budget allows. Also writes the history that is read last.
 warm_up() {
   local system=$1
   printf '%-9s warm-up\n' "$system" >&2

@@ -73,7 +73,7 @@ impl Report {
         self.cpu(bytes, usage);
     }
 
-    /// Adds CPU and memory. The cost per GiB is the number that survives a noisy machine best;
+    /// Adds CPU and memory. The cost per GiB suffers less from a noisy machine than a rate;
     /// `other_cpu_cores` says how noisy it was: cores that somebody else used, on average.
     fn cpu(&mut self, bytes: u64, usage: &Usage) {
         let gib = bytes as f64 / GIB;
