@@ -191,11 +191,7 @@ impl Broker {
 
     /// Replaces a topic's own settings in memory. The caller holds `change_turn` and has told the
     /// catalog.
-    pub(crate) fn replace_topic_overrides(
-        &self,
-        id: TopicId,
-        overrides: BTreeMap<String, String>,
-    ) {
+    pub(crate) fn replace_topic_overrides(&self, id: TopicId, overrides: BTreeMap<String, String>) {
         let Some(topic) = self.topics.by_id(id) else { return };
         let settings =
             crate::config::TopicSettings::resolve(&overrides, &self.configs.read().dynamic);
@@ -235,10 +231,7 @@ impl Broker {
             ("log.dirs", self.storage.wal_dir().display().to_string()),
             ("node.id", options.broker_id.to_string()),
             ("num.partitions", options.default_partitions.to_string()),
-            (
-                "offsets.retention.minutes",
-                (options.offsets_retention.as_secs() / 60).to_string(),
-            ),
+            ("offsets.retention.minutes", (options.offsets_retention.as_secs() / 60).to_string()),
             ("offsets.topic.num.partitions", options.offsets_partitions.to_string()),
             ("offsets.topic.replication.factor", number(1)),
             ("producer.id.expiration.ms", number(86_400_000)),

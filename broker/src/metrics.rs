@@ -161,8 +161,16 @@ impl Broker {
         let help = "Bytes durable on this disk and not in the bucket yet";
         snapshot.gauge("unflushed_bytes", help, stats.unflushed_bytes);
         let cold = stats.cold;
-        snapshot.counter("history_gets", "Reads of history from the bucket", cold.gets + cold.readahead_gets);
-        snapshot.counter("history_read_bytes", "Bytes of history read", cold.get_bytes + cold.readahead_bytes);
+        snapshot.counter(
+            "history_gets",
+            "Reads of history from the bucket",
+            cold.gets + cold.readahead_gets,
+        );
+        snapshot.counter(
+            "history_read_bytes",
+            "Bytes of history read",
+            cold.get_bytes + cold.readahead_bytes,
+        );
         snapshot.counter("history_cache_hits", "Blocks of history found in memory", cold.hits);
         snapshot.counter("history_cache_misses", "Blocks of history not in memory", cold.misses);
         let help = "Memory used by blocks of history";
@@ -179,6 +187,10 @@ impl Broker {
         snapshot.gauge("wal_disk_bytes", "Disk used by the log", wal.disk_bytes);
         let help = "Disk that the log may use";
         snapshot.gauge("wal_disk_limit_bytes", help, wal.disk_capacity_bytes);
-        snapshot.gauge("wal_durable_lsn", "Position of the last durable frame", wal.durable_lsn.get());
+        snapshot.gauge(
+            "wal_durable_lsn",
+            "Position of the last durable frame",
+            wal.durable_lsn.get(),
+        );
     }
 }

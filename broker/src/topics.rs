@@ -131,7 +131,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
         return Err("Topic name is invalid: '.' or '..' is not allowed".to_owned());
     }
     if name.len() > NAME_BYTES_MAX {
-        return Err(format!("Topic name is invalid: it is longer than {NAME_BYTES_MAX} characters"));
+        return Err(format!(
+            "Topic name is invalid: it is longer than {NAME_BYTES_MAX} characters"
+        ));
     }
     if !name.bytes().all(legal) {
         return Err(format!(

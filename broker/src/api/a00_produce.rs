@@ -97,9 +97,7 @@ impl Appender<'_> {
     fn append_topic(&self, request: ProduceTopic) -> ProduceTopicResponse {
         let topics = self.context.broker.topics();
         let (topic, missing) = match &request.topic {
-            TopicRef::Name(name) => {
-                (topics.by_name(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-            }
+            TopicRef::Name(name) => (topics.by_name(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             TopicRef::Id(id) => (topics.by_id(*id), ErrorCode::UNKNOWN_TOPIC_ID),
         };
         let partitions = request.partitions.iter().map(|partition| match &topic {
@@ -151,8 +149,7 @@ impl Appender<'_> {
             return Ok(batch);
         }
         // Milliseconds of work: other connections of this thread move on to another one.
-        let summary =
-            tokio::task::block_in_place(|| validate_contents(records, &rules.contents))?;
+        let summary = tokio::task::block_in_place(|| validate_contents(records, &rules.contents))?;
         Ok(Validated { contents: Contents::Read(summary), ..batch })
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use antiphon_common::{LeaderEpoch, Offset};
 use antiphon_protocol::{
-    DivergingEpoch, ErrorCode, FetchPartition, FetchPartitionResponse, FetchRequest,
-    FetchResponse, FetchTopicResponse, TopicRef,
+    DivergingEpoch, ErrorCode, FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse,
+    FetchTopicResponse, TopicRef,
 };
 use antiphon_storage::{PartitionLog, TailRead};
 use bytes::Bytes;
@@ -84,7 +84,8 @@ impl Fetcher<'_> {
         }
         let resolved = self.resolve();
         let wait = u64::try_from(self.request.max_wait_ms).unwrap_or(0);
-        let wait = Duration::from_millis(wait).min(self.context.broker.options().limits.fetch_wait_max);
+        let wait =
+            Duration::from_millis(wait).min(self.context.broker.options().limits.fetch_wait_max);
         let timeout = tokio::time::sleep(wait);
         tokio::pin!(timeout);
         loop {

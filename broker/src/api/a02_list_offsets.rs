@@ -40,7 +40,10 @@ pub(super) async fn handle(
     ListOffsetsResponse::default().with_topics(topics)
 }
 
-async fn answer_topic(context: &RequestContext, asked: ListOffsetsTopic) -> ListOffsetsTopicResponse {
+async fn answer_topic(
+    context: &RequestContext,
+    asked: ListOffsetsTopic,
+) -> ListOffsetsTopicResponse {
     let topic = context.broker.topics().by_name(&asked.name);
     let mut partitions = Vec::with_capacity(asked.partitions.len());
     for wanted in &asked.partitions {

@@ -50,9 +50,9 @@ pub(super) async fn handle(
         retention_ms: retention,
         offsets,
     };
-    let asked = context.broker.ask_group(&group, |shard, token, now| {
-        shard.commit_offsets(token, commit, now)
-    });
+    let asked = context
+        .broker
+        .ask_group(&group, |shard, token, now| shard.commit_offsets(token, commit, now));
     let mut results = match asked.await {
         Some(Reply::OffsetCommit(results)) => results,
         _ => Vec::new(),

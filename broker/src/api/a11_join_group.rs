@@ -19,7 +19,10 @@ const FIRST_WITH_MEMBER_ID_REQUIRED: i16 = 4;
 const FIRST_WITH_PROTOCOL_TYPE: i16 = 7;
 const FIRST_WITH_SKIP_ASSIGNMENT: i16 = 9;
 
-pub(super) async fn handle(context: RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
+pub(super) async fn handle(
+    context: RequestContext,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let version = context.version();
     let group = GroupId::from(request.group_id.as_str());
     let asked_as = request.member_id.as_str().to_owned();

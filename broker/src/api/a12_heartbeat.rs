@@ -6,7 +6,10 @@ use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use super::{RequestContext, codes};
 
-pub(super) async fn handle(context: RequestContext, request: HeartbeatRequest) -> HeartbeatResponse {
+pub(super) async fn handle(
+    context: RequestContext,
+    request: HeartbeatRequest,
+) -> HeartbeatResponse {
     let group = GroupId::from(request.group_id.as_str());
     let beat = Heartbeat {
         group_id: group.clone(),

@@ -19,14 +19,19 @@ pub(super) async fn handle(
     let members = if batched {
         request.members
     } else {
-        vec![MemberIdentity::default().with_member_id(request.member_id).with_group_instance_id(None)]
+        vec![
+            MemberIdentity::default()
+                .with_member_id(request.member_id)
+                .with_group_instance_id(None),
+        ]
     };
     let leaving = members.iter().map(|member| LeavingMember {
         member_id: member.member_id.as_str().into(),
         group_instance_id: member.group_instance_id.as_deref().map(Into::into),
     });
     let leave = LeaveGroup { group_id: group.clone(), members: leaving.collect() };
-    let asked = context.broker.ask_group(&group, |shard, token, now| shard.leave(token, &leave, now));
+    let asked =
+        context.broker.ask_group(&group, |shard, token, now| shard.leave(token, &leave, now));
     let results = match asked.await {
         Some(Reply::Leave(results)) => results,
         _ => Err(GroupError::NotCoordinator),

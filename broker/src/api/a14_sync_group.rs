@@ -9,7 +9,10 @@ use super::{RequestContext, codes};
 
 const FIRST_WITH_PROTOCOL: i16 = 5;
 
-pub(super) async fn handle(context: RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
+pub(super) async fn handle(
+    context: RequestContext,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
     let group = GroupId::from(request.group_id.as_str());
     let has_protocol = context.version() >= FIRST_WITH_PROTOCOL;
     let given = |text: &Option<StrBytes>| {

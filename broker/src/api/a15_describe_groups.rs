@@ -40,7 +40,11 @@ fn describe(context: &RequestContext, id: WireId) -> DescribedGroup {
     }
 }
 
-fn fill(context: &RequestContext, answer: DescribedGroup, found: GroupDescription) -> DescribedGroup {
+fn fill(
+    context: &RequestContext,
+    answer: DescribedGroup,
+    found: GroupDescription,
+) -> DescribedGroup {
     let members = found.members.into_iter().map(|member| describe_member(context, member));
     answer
         .with_group_state(StrBytes::from_static_str(found.state.name()))

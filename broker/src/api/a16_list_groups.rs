@@ -19,9 +19,7 @@ pub(super) async fn handle(
         ListFilter { states: owned(&request.states_filter), types: owned(&request.types_filter) };
     let version = context.version();
     match context.broker.list_groups(&filter) {
-        Err(error) => {
-            ListGroupsResponse::default().with_error_code(codes::of_group(error).get())
-        }
+        Err(error) => ListGroupsResponse::default().with_error_code(codes::of_group(error).get()),
         Ok(found) => {
             let groups = found.into_iter().map(|group| {
                 let id = StrBytes::from_string(group.group_id.as_str().to_owned());

@@ -123,7 +123,8 @@ fn partitions(context: &RequestContext, topic: &CreatableTopic) -> Result<i32, A
     indexes.sort_unstable();
     let consecutive = indexes.iter().enumerate().all(|(at, index)| at as i32 == *index);
     let ours = |id: &kafka_protocol::messages::BrokerId| *id == context.broker_id();
-    let known = topic.assignments.iter().all(|a| a.broker_ids.len() == 1 && a.broker_ids.iter().all(ours));
+    let known =
+        topic.assignments.iter().all(|a| a.broker_ids.len() == 1 && a.broker_ids.iter().all(ours));
     if consecutive && known {
         return Ok(topic.assignments.len() as i32);
     }

@@ -37,7 +37,8 @@ async fn delete(context: &RequestContext, wanted: DeleteTopicState) -> Deletable
         Some(name) => (topics.by_name(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
         None => (topics.by_id(TopicId(wanted.topic_id)), ErrorCode::UNKNOWN_TOPIC_ID),
     };
-    let result = DeletableTopicResult::default().with_name(wanted.name).with_topic_id(wanted.topic_id);
+    let result =
+        DeletableTopicResult::default().with_name(wanted.name).with_topic_id(wanted.topic_id);
     let Some(topic) = found else {
         let message = StrBytes::from_static_str("This server does not host this topic-partition.");
         return result.with_error_code(missing.get()).with_error_message(Some(message));

@@ -30,7 +30,8 @@ fn answer(topic: Option<&Topic>, wanted: &OffsetForLeaderPartition) -> EpochEndO
         .with_partition(wanted.partition)
         .with_leader_epoch(-1)
         .with_end_offset(-1);
-    let Some(log) = topic.and_then(|topic| topic.partition(PartitionIndex(wanted.partition))) else {
+    let Some(log) = topic.and_then(|topic| topic.partition(PartitionIndex(wanted.partition)))
+    else {
         return undefined.with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.get());
     };
     let theirs = LeaderEpoch(wanted.current_leader_epoch);
@@ -38,9 +39,9 @@ fn answer(topic: Option<&Topic>, wanted: &OffsetForLeaderPartition) -> EpochEndO
         return undefined.with_error_code(code.get());
     }
     match log.end_of_epoch(LeaderEpoch(wanted.leader_epoch)) {
-        Some(end) => undefined
-            .with_leader_epoch(end.epoch.get())
-            .with_end_offset(end.end_offset.get()),
+        Some(end) => {
+            undefined.with_leader_epoch(end.epoch.get()).with_end_offset(end.end_offset.get())
+        }
         None => undefined,
     }
 }

@@ -47,10 +47,8 @@ pub(super) async fn handle(
     context: RequestContext,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    let detail = Detail {
-        synonyms: request.include_synonyms,
-        documentation: request.include_documentation,
-    };
+    let detail =
+        Detail { synonyms: request.include_synonyms, documentation: request.include_documentation };
     let results = request.resources.iter().map(|resource| describe(&context, resource, detail));
     DescribeConfigsResponse::default().with_results(results.collect())
 }
@@ -161,7 +159,8 @@ fn broker_results(context: &RequestContext, name: &str, detail: Detail) -> Descr
     let ours = context.broker.options().broker_id.to_string();
     // The empty name means the defaults for all brokers: only what was set dynamically.
     if !name.is_empty() && name != ours {
-        let message = format!("Unexpected broker id, expected {ours} or empty string, but received {name}");
+        let message =
+            format!("Unexpected broker id, expected {ours} or empty string, but received {name}");
         return Err((ErrorCode::INVALID_REQUEST, message));
     }
     let configs = context.broker.configs();

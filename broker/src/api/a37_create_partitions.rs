@@ -43,7 +43,8 @@ async fn grow(
 ) -> Result<(), AdminError> {
     if let Some(assignments) = &topic.assignments {
         let ours = |id: &kafka_protocol::messages::BrokerId| *id == context.broker_id();
-        let known = assignments.iter().all(|a| a.broker_ids.len() == 1 && a.broker_ids.iter().all(ours));
+        let known =
+            assignments.iter().all(|a| a.broker_ids.len() == 1 && a.broker_ids.iter().all(ours));
         if !known {
             return Err(AdminError::InvalidAssignment(
                 "The assignment names brokers that this cluster does not have.".to_owned(),

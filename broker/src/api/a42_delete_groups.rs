@@ -14,17 +14,15 @@ pub(super) async fn handle(
     let mut results = Vec::with_capacity(request.groups_names.len());
     for id in request.groups_names {
         let group = GroupId::from(id.as_str());
-        let asked = context.broker.ask_group(&group, |shard, token, now| {
-            shard.delete_group(token, &group, now)
-        });
+        let asked = context
+            .broker
+            .ask_group(&group, |shard, token, now| shard.delete_group(token, &group, now));
         let result = match asked.await {
             Some(Reply::DeleteGroup(result)) => result,
             _ => Err(GroupError::NotCoordinator),
         };
         let code = result.map_or_else(codes::of_group, |()| ErrorCode::NONE);
-        results.push(
-            DeletableGroupResult::default().with_group_id(id).with_error_code(code.get()),
-        );
+        results.push(DeletableGroupResult::default().with_group_id(id).with_error_code(code.get()));
     }
     DeleteGroupsResponse::default().with_results(results)
 }

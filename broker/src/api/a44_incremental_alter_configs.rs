@@ -64,9 +64,9 @@ async fn alter(
             let find = BrokerConfigs::dynamic_definition;
             let change = |before: &BTreeMap<_, _>| {
                 let after = apply_all(before, configs, find)?;
-                let checked = after.iter().map(|(name, value)| {
-                    Ok((name.clone(), broker_value(name, value)?))
-                });
+                let checked = after
+                    .iter()
+                    .map(|(name, value)| Ok((name.clone(), broker_value(name, value)?)));
                 checked.collect()
             };
             context.broker.change_broker_configs(validate_only, change).await
@@ -117,17 +117,26 @@ fn apply(
         }
         (SET, Some(value)) => value,
         (APPEND | SUBTRACT, Some(_)) if definition.kind != ConfigType::List => {
-            let reason = format!("Config value append or subtract is not allowed for config key: {name}");
+            let reason =
+                format!("Config value append or subtract is not allowed for config key: {name}");
             return Err(AdminError::InvalidRequest(reason));
         }
         (APPEND, Some(value)) => {
             let mut list = items(current);
-            list.extend(items(&value).into_iter().filter(|item| !current.split(',').any(|c| c.trim() == item)));
+            list.extend(
+                items(&value)
+                    .into_iter()
+                    .filter(|item| !current.split(',').any(|c| c.trim() == item)),
+            );
             list.join(",")
         }
         (SUBTRACT, Some(value)) => {
             let gone = items(&value);
-            items(current).into_iter().filter(|item| !gone.contains(item)).collect::<Vec<_>>().join(",")
+            items(current)
+                .into_iter()
+                .filter(|item| !gone.contains(item))
+                .collect::<Vec<_>>()
+                .join(",")
         }
         (_, None) => {
             let reason = format!("Null value not supported for config key: {name}");
@@ -160,7 +169,11 @@ mod tests {
     fn lists_grow_and_shrink() {
         let after = apply_to_empty(&[change("cleanup.policy", APPEND, Some("compact"))]).unwrap();
         assert_eq!(after["cleanup.policy"], "delete,compact");
-        let after = apply_all(&after, &[change("cleanup.policy", SUBTRACT, Some("delete"))], topic_definition);
+        let after = apply_all(
+            &after,
+            &[change("cleanup.policy", SUBTRACT, Some("delete"))],
+            topic_definition,
+        );
         assert_eq!(after.unwrap()["cleanup.policy"], "compact");
     }
 

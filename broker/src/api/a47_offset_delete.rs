@@ -2,9 +2,7 @@
 //! consumes.
 
 use antiphon_common::PartitionIndex;
-use antiphon_coordinator::{
-    GroupError, GroupId, OffsetDelete, Reply, TopicName, TopicPartition,
-};
+use antiphon_coordinator::{GroupError, GroupId, OffsetDelete, Reply, TopicName, TopicPartition};
 use antiphon_protocol::ErrorCode;
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
@@ -27,17 +25,15 @@ pub(super) async fn handle(
         }));
     }
     let delete = OffsetDelete { group_id: group.clone(), partitions };
-    let asked = context.broker.ask_group(&group, |shard, token, now| {
-        shard.delete_offsets(token, delete, now)
-    });
+    let asked = context
+        .broker
+        .ask_group(&group, |shard, token, now| shard.delete_offsets(token, delete, now));
     let results = match asked.await {
         Some(Reply::OffsetDelete(results)) => results,
         _ => Err(GroupError::NotCoordinator),
     };
     match results {
-        Err(error) => {
-            OffsetDeleteResponse::default().with_error_code(codes::of_group(error).get())
-        }
+        Err(error) => OffsetDeleteResponse::default().with_error_code(codes::of_group(error).get()),
         Ok(results) => {
             let mut results = results.into_iter();
             let topics = request.topics.into_iter().map(|topic| {

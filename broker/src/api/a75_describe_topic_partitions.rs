@@ -41,7 +41,8 @@ pub(super) async fn handle(
     for name in names.into_iter().filter(|name| name.as_str() >= from_name) {
         let first = if name.as_str() == from_name { std::mem::take(&mut from_index) } else { 0 };
         if room == 0 {
-            let cursor = Cursor::default().with_topic_name(TopicName(name)).with_partition_index(first);
+            let cursor =
+                Cursor::default().with_topic_name(TopicName(name)).with_partition_index(first);
             return response.with_next_cursor(Some(cursor));
         }
         let Some(topic) = context.broker.topics().by_name(&name) else {
@@ -53,7 +54,8 @@ pub(super) async fn handle(
         room -= described.partitions.len();
         response.topics.push(described);
         if next < topic.partition_count() {
-            let cursor = Cursor::default().with_topic_name(TopicName(name)).with_partition_index(next);
+            let cursor =
+                Cursor::default().with_topic_name(TopicName(name)).with_partition_index(next);
             return response.with_next_cursor(Some(cursor));
         }
     }

@@ -30,7 +30,11 @@ pub const BROKER_CONFIGS: &[(&str, ConfigType, &str)] = &[
     ("default.replication.factor", ConfigType::Int, "Accepted; durability is the store's."),
     ("delete.topic.enable", ConfigType::Boolean, "Whether topics can be deleted."),
     ("fetch.max.bytes", ConfigType::Int, "The largest fetch response."),
-    ("group.initial.rebalance.delay.ms", ConfigType::Int, "How long a new group waits for members."),
+    (
+        "group.initial.rebalance.delay.ms",
+        ConfigType::Int,
+        "How long a new group waits for members.",
+    ),
     ("group.max.session.timeout.ms", ConfigType::Int, "The longest session timeout of a member."),
     ("group.min.session.timeout.ms", ConfigType::Int, "The shortest session timeout of a member."),
     ("listeners", ConfigType::String, "The address that the broker listens on."),
@@ -42,7 +46,11 @@ pub const BROKER_CONFIGS: &[(&str, ConfigType, &str)] = &[
     ("offsets.topic.replication.factor", ConfigType::Int, "Accepted; durability is the store's."),
     ("producer.id.expiration.ms", ConfigType::Int, "How long an idle producer is remembered."),
     ("socket.request.max.bytes", ConfigType::Int, "The largest Produce request."),
-    ("transaction.state.log.replication.factor", ConfigType::Int, "Accepted; durability is the store's."),
+    (
+        "transaction.state.log.replication.factor",
+        ConfigType::Int,
+        "Accepted; durability is the store's.",
+    ),
 ];
 
 /// Broker settings: fixed ones from the command line and dynamic ones from the catalog.

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_list_may_hold_only_known_words() {
-        let list = Definition { kind: ConfigType::List, check: Check::ListOf(&["a", "b"]), ..RATIO };
+        let list =
+            Definition { kind: ConfigType::List, check: Check::ListOf(&["a", "b"]), ..RATIO };
         assert!(list.parse("a, b").is_ok());
         assert!(list.parse("a,c").is_err());
     }

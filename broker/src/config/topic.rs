@@ -16,8 +16,10 @@ use super::definition::{Check, ConfigType, Definition, InvalidConfig, list_items
 use Check::{Any, AtLeast, Between, ListOf, OneOf, Ratio};
 use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
 
-const NO_FILES: &str = "Accepted for compatibility: there are no local segment files to apply it to.";
-const NO_REPLICAS: &str = "Accepted for compatibility: durability is the store's, not a replica set's.";
+const NO_FILES: &str =
+    "Accepted for compatibility: there are no local segment files to apply it to.";
+const NO_REPLICAS: &str =
+    "Accepted for compatibility: durability is the store's, not a replica set's.";
 const NO_TIERS: &str = "Accepted for compatibility: all history is in the object store.";
 
 macro_rules! define {
@@ -104,8 +106,8 @@ pub fn validate_overrides(
     overrides: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, InvalidConfig> {
     let parsed = overrides.iter().map(|(name, value)| {
-        let definition = topic_definition(name)
-            .ok_or_else(|| InvalidConfig::Unknown { name: name.clone() })?;
+        let definition =
+            topic_definition(name).ok_or_else(|| InvalidConfig::Unknown { name: name.clone() })?;
         Ok((name.clone(), definition.parse(value)?))
     });
     parsed.collect()

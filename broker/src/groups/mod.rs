@@ -185,9 +185,11 @@ impl Broker {
 
     /// How many groups and committed offsets there are.
     pub(crate) fn group_counts(&self) -> (usize, usize) {
-        let counts = self.groups().all().into_iter().map(|shard| {
-            shard.look(|state| (state.group_count(), state.offset_count()))
-        });
+        let counts = self
+            .groups()
+            .all()
+            .into_iter()
+            .map(|shard| shard.look(|state| (state.group_count(), state.offset_count())));
         counts.fold((0, 0), |(groups, offsets), (g, o)| (groups + g, offsets + o))
     }
 
@@ -196,8 +198,10 @@ impl Broker {
         let mut stop: watch::Receiver<bool> = self.stopping();
         while !*stop.borrow() {
             let now = self.group_now().monotonic;
-            let next = self.groups().all().iter().filter_map(|s| s.look(|g| g.next_deadline())).min();
-            let sleep = next.map_or(TIMER_SLEEP_MAX, |at| at.saturating_sub(now)).min(TIMER_SLEEP_MAX);
+            let next =
+                self.groups().all().iter().filter_map(|s| s.look(|g| g.next_deadline())).min();
+            let sleep =
+                next.map_or(TIMER_SLEEP_MAX, |at| at.saturating_sub(now)).min(TIMER_SLEEP_MAX);
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 () = self.groups().deadlines.notified() => continue,

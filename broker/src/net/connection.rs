@@ -239,7 +239,8 @@ impl Connection<'_> {
     async fn write(&mut self, mut bytes: VecDeque<Bytes>) -> Result<(), Ended> {
         let patience = self.broker.options().limits.stall_timeout;
         while !bytes.is_empty() {
-            let written = tokio::time::timeout(patience, write_some(&mut self.writer, &bytes)).await;
+            let written =
+                tokio::time::timeout(patience, write_some(&mut self.writer, &bytes)).await;
             let written = written.map_err(|_| Ended::Stalled(patience))??;
             consume(&mut bytes, written);
         }

@@ -18,7 +18,9 @@ use tracing::{debug, warn};
 use super::Storage;
 use super::queue::QueuedBatch;
 use crate::log::PartitionLog;
-use crate::object::{BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary, WriterIdentity};
+use crate::object::{
+    BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary, WriterIdentity,
+};
 use crate::store::PutObjectError;
 
 /// Objects that one flush uploads at a time.
@@ -130,9 +132,8 @@ impl Storage {
         &self,
         runs: &BTreeMap<PartitionId, PartitionRun>,
     ) -> Result<Vec<BuiltObject>, FlushError> {
-        let (large, small): (Vec<_>, Vec<_>) = runs
-            .iter()
-            .partition(|(_, run)| run.size_bytes >= self.options.own_object_bytes_min);
+        let (large, small): (Vec<_>, Vec<_>) =
+            runs.iter().partition(|(_, run)| run.size_bytes >= self.options.own_object_bytes_min);
         let mut objects = Vec::with_capacity(large.len() + 1);
         for entry in large {
             objects.push(self.build_object(std::iter::once(entry))?);

@@ -12,15 +12,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use antiphon_catalog::PartitionRow;
-use antiphon_common::{BrokerEpoch, BrokerId, Entropy, ErrorKind, LeaderEpoch, Lsn, ObjectId, PartitionId};
+use antiphon_common::{
+    BrokerEpoch, BrokerId, Entropy, ErrorKind, LeaderEpoch, Lsn, ObjectId, PartitionId,
+};
 use antiphon_records::{ProducerStateLimits, ProducerStates};
 use antiphon_wal::WalStats;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
-pub use flush::FlushError;
 pub use flush::Chain;
+pub use flush::FlushError;
 pub use options::{FatalReport, StorageOptions};
 pub(crate) use queue::TailQueue;
 pub use recovery::{OpenError, Recovered};
@@ -120,7 +122,8 @@ impl Storage {
 
     /// Bytes of the file system that holds the write-ahead log, total and usable; -1 if unknown.
     pub fn disk_space(&self) -> (i64, i64) {
-        let known = |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(-1);
+        let known =
+            |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(-1);
         match rustix::fs::statvfs(&self.options.wal_dir) {
             Ok(disk) => (known(disk.f_blocks, disk.f_frsize), known(disk.f_bavail, disk.f_frsize)),
             Err(_) => (-1, -1),

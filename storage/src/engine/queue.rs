@@ -69,7 +69,8 @@ impl TailQueue {
         );
         let before = queue.unflushed_bytes;
         queue.unflushed_bytes += cost;
-        let crossed = before < self.flush_threshold && queue.unflushed_bytes >= self.flush_threshold;
+        let crossed =
+            before < self.flush_threshold && queue.unflushed_bytes >= self.flush_threshold;
         queue.batches.push_back(QueuedBatch {
             log: Arc::clone(log),
             batch: batch.clone(),

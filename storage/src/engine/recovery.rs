@@ -153,7 +153,10 @@ type Producers = HashMap<PartitionId, (ProducerStates, ProducerStates)>;
 
 /// Producer states as of each partition's `flushed_end`, twice: one copy follows the tail, the
 /// other the flushes.
-async fn load_producers(catalog: &dyn Catalog, snapshot: &Snapshot) -> Result<Producers, OpenError> {
+async fn load_producers(
+    catalog: &dyn Catalog,
+    snapshot: &Snapshot,
+) -> Result<Producers, OpenError> {
     let mut producers = Producers::new();
     for partition in &snapshot.partitions {
         let rows = catalog.producers(partition.partition_id).await?;
@@ -162,11 +165,12 @@ async fn load_producers(catalog: &dyn Catalog, snapshot: &Snapshot) -> Result<Pr
         }
         let mut states = ProducerStates::new(ProducerStateLimits::default());
         for row in rows {
-            let entry = ProducerEntry::decode(&row.state).map_err(|source| OpenError::Producer {
-                partition: row.partition_id,
-                producer_id: row.producer_id,
-                source,
-            })?;
+            let entry =
+                ProducerEntry::decode(&row.state).map_err(|source| OpenError::Producer {
+                    partition: row.partition_id,
+                    producer_id: row.producer_id,
+                    source,
+                })?;
             states.restore(entry);
         }
         producers.insert(partition.partition_id, (states.clone(), states));

@@ -104,7 +104,13 @@ impl PartitionLog {
             state.acks.push_back((last_offset, latch.hold()));
         }
         let log_start = state.log_start;
-        Ok(Appended { base_offset, last_offset, log_append_time: stamp, log_start, duplicate: false })
+        Ok(Appended {
+            base_offset,
+            last_offset,
+            log_append_time: stamp,
+            log_start,
+            duplicate: false,
+        })
     }
 
     /// Queues the frame. The state stays locked, so that frames of a partition are in offset order.
@@ -132,13 +138,14 @@ impl PartitionLog {
         let log = Arc::clone(self);
         let completion: Completion = Box::new(move |written| log.on_durable(written));
         let length = frame::HEADER_LENGTH + batch.len();
-        let lsn = self.context.wal.append(length, &mut fill, completion).map_err(|error| {
-            match error.kind() {
+        let lsn =
+            self.context.wal.append(length, &mut fill, completion).map_err(|error| match error
+                .kind()
+            {
                 ErrorKind::Retry => AppendError::Full(error),
                 ErrorKind::Invalid => AppendError::TooLarge(error),
                 _ => AppendError::Unwritable(error),
-            }
-        })?;
+            })?;
         // The completion takes the state's lock, which the caller holds: it cannot come before this.
         state.in_flight.push_back(PendingBatch {
             base_offset,
@@ -188,8 +195,7 @@ pub(super) struct PendingBatch {
 
 impl PendingBatch {
     fn with_bytes(self, bytes: Bytes) -> TailBatch {
-        let bytes =
-            if bytes.len() < COPY_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
+        let bytes = if bytes.len() < COPY_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
         TailBatch {
             bytes,
             base_offset: self.base_offset,

@@ -195,7 +195,8 @@ impl PartitionLog {
     /// Makes a durable batch readable and charges its memory. The caller holds the state.
     pub(super) fn make_visible(self: &Arc<Self>, state: &mut LogState, batch: TailBatch) {
         assert_eq!(
-            batch.base_offset, state.high_watermark.max(batch.base_offset),
+            batch.base_offset,
+            state.high_watermark.max(batch.base_offset),
             "durability is announced in log order"
         );
         let cost = TailQueue::cost_of(&batch);

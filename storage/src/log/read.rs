@@ -104,9 +104,10 @@ impl PartitionLog {
         at_least_one: bool,
     ) -> Result<Vec<Bytes>, ReadColdError> {
         let log = Arc::clone(self);
-        let task = self.context.history.spawn(async move {
-            log.read_history(offset, max_bytes, at_least_one).await
-        });
+        let task = self
+            .context
+            .history
+            .spawn(async move { log.read_history(offset, max_bytes, at_least_one).await });
         task.await.unwrap_or(Err(ReadColdError::Closed))
     }
 

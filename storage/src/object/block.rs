@@ -12,6 +12,7 @@
 //!
 //! One entry serves as offset index and time index at once: both need the same position.
 
+use super::crc32c;
 use antiphon_common::{Offset, Timestamp};
 
 use super::error::DecodeObjectError;
@@ -77,5 +78,10 @@ impl BlockEntry {
     /// The position just after the block's last byte; `None` if that is not a 64-bit number.
     pub fn end(&self) -> Option<u64> {
         self.position.checked_add(self.length)
+    }
+
+    /// Whether `bytes` are this block's, by length and checksum.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.length && crc32c(bytes) == self.crc
     }
 }

@@ -1,0 +1,271 @@
+//! Opening every part in order, running, stopping.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use antiphon_broker::{Broker, BrokerParts, Chain, serve_http};
+use antiphon_catalog::{OpenOptions, SlateCatalog};
+use antiphon_common::Environment;
+use antiphon_storage::store::{Store, StoreOptions, StoreUrl, open_store};
+use antiphon_storage::{FatalReport, Storage};
+use object_store::path::Path as StorePath;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::args::ServeArguments;
+use crate::data_dir::DataDir;
+use crate::settings::{self, Settings};
+use crate::{EXIT_FATAL, logging};
+
+/// Where the catalog lies in the store.
+pub(crate) const CATALOG_PREFIX: &str = "catalog";
+/// The niceness of history's threads: live traffic goes first.
+const HISTORY_NICENESS: i32 = 10;
+const HISTORY_THREADS: usize = 2;
+/// File reads and name lookups; a local store's history reads are the main user.
+const BLOCKING_THREADS_MAX: usize = 16;
+
+/// Runs a broker until it is told to stop. An error is one line for a person, before anything runs.
+pub(crate) fn run(arguments: ServeArguments) -> Result<(), String> {
+    let settings = settings::resolve(arguments)?;
+    logging::start(&settings.log, settings.log_format)?;
+    let live = runtime("live", None)?;
+    let history = runtime("history", Some(HISTORY_NICENESS))?;
+    let outcome = live.block_on(serve(settings, &history));
+    // Whatever still runs in the background has nothing left to say.
+    history.shutdown_background();
+    live.shutdown_background();
+    outcome
+}
+
+fn runtime(name: &'static str, niceness: Option<i32>) -> Result<Runtime, String> {
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().thread_name(name).max_blocking_threads(BLOCKING_THREADS_MAX);
+    if let Some(niceness) = niceness {
+        builder.worker_threads(HISTORY_THREADS).on_thread_start(move || {
+            // On Linux this concerns the calling thread. Failing only costs isolation.
+            let _ = rustix::process::setpriority_process(None, niceness);
+        });
+    }
+    builder.build().map_err(|error| format!("could not start threads: {error}"))
+}
+
+struct Sockets {
+    kafka: TcpListener,
+    http: Option<TcpListener>,
+}
+
+async fn serve(settings: Settings, history: &Runtime) -> Result<(), String> {
+    // Signals first: one that comes while we open must not kill a half-opened store.
+    let mut signals = Signals::new()?;
+    let sockets = bind(&settings).await?;
+    let broker = tokio::select! {
+        opened = open(settings, history) => opened?,
+        () = signals.next() => return Ok(()),
+    };
+    let (broker, data_dir) = broker;
+    broker.load_groups();
+    announce(&sockets, &data_dir)?;
+    if let Some(http) = sockets.http {
+        let served = serve_http(http, Arc::clone(&broker));
+        tokio::spawn(async move {
+            if let Err(error) = served.await {
+                error!(%error, "HTTP ended");
+            }
+        });
+    }
+    let serving = tokio::spawn({
+        let broker = Arc::clone(&broker);
+        async move { broker.serve(sockets.kafka).await }
+    });
+    signals.next().await;
+    info!("stopping: no new requests, then everything is uploaded");
+    broker.stop();
+    if let Err(error) = serving.await {
+        error!(%error, "the Kafka listener ended badly");
+    }
+    tokio::select! {
+        complete = stop_storage(&broker, history) => report_stop(complete),
+        () = signals.next() => warn!("told to stop twice: what is not uploaded stays in the local log"),
+    }
+    drop(data_dir);
+    Ok(())
+}
+
+fn report_stop(complete: bool) {
+    if complete {
+        info!("stopped; the store is complete");
+    } else {
+        warn!("stopped; some records are only in the local log, keep the data folder");
+    }
+}
+
+async fn stop_storage(broker: &Arc<Broker>, history: &Runtime) -> bool {
+    let storage = Arc::clone(broker.storage());
+    let mut last = u64::MAX;
+    let closing = history.spawn(async move {
+        let progress = |left: u64| {
+            if left < last {
+                info!(left_bytes = left, "uploading");
+                last = left;
+            }
+        };
+        storage.close(progress).await
+    });
+    closing.await.unwrap_or(false)
+}
+
+async fn bind(settings: &Settings) -> Result<Sockets, String> {
+    let options = &settings.broker;
+    let kafka = Broker::bind(options).map_err(|error| {
+        format!(
+            "cannot listen on {}: {error}; choose another address with --listen",
+            options.listen
+        )
+    })?;
+    let http = match options.http {
+        None => None,
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
+            format!("cannot serve HTTP on {address}: {error}; choose another address with --http, or `--http off`")
+        })?),
+    };
+    Ok(Sockets { kafka, http })
+}
+
+async fn open(settings: Settings, history: &Runtime) -> Result<(Arc<Broker>, DataDir), String> {
+    let environment = Environment::system();
+    let local = matches!(settings.store, StoreUrl::File(_));
+    // A bucket that cannot be reached must leave no trace here, so it is asked first.
+    let early = if local { None } else { Some(reach(&settings.store).await?) };
+    let data_dir = DataDir::open(&settings.data_dir, &*environment.entropy)
+        .map_err(|error| error.to_string())?;
+    let store = match early {
+        Some(store) => store,
+        None => reach(&settings.store).await?,
+    };
+    let mut storage_options = settings.storage;
+    storage_options.on_fatal = FatalReport(Arc::new(|reason| {
+        error!(reason, "cannot go on");
+        std::process::exit(i32::from(EXIT_FATAL));
+    }));
+    let mut catalog_options = OpenOptions::new(
+        Arc::clone(&store.objects),
+        StorePath::from(CATALOG_PREFIX),
+        settings.broker.broker_id,
+        data_dir.id,
+        environment.clone(),
+    );
+    catalog_options.local = store.is_local();
+    catalog_options.give_up_other_data_dir = settings.give_up_other_data_dir;
+    let options = settings.broker;
+    let broker_id = options.broker_id;
+    // History's runtime owns what is opened here: the catalog's and storage's background work.
+    let opening = history.spawn(async move {
+        let (catalog, snapshot) = SlateCatalog::open(catalog_options)
+            .await
+            .map_err(|error| format!("the catalog did not open: {}", Chain(&error)))?;
+        let configs = snapshot.cluster_configs.clone();
+        let topics: std::collections::HashMap<_, _> = snapshot
+            .topics
+            .iter()
+            .map(|topic| {
+                let settings =
+                    antiphon_broker::config::TopicSettings::resolve(&topic.configs, &configs);
+                (topic.topic_id, settings.log)
+            })
+            .collect();
+        let config_of = |row: &antiphon_catalog::PartitionRow| {
+            topics.get(&row.topic_id).cloned().unwrap_or_default()
+        };
+        let opened = Storage::open(
+            storage_options,
+            &environment,
+            broker_id,
+            catalog.clone(),
+            &snapshot,
+            store,
+            config_of,
+        );
+        let (storage, recovered) = opened.await.map_err(|error| Chain(&error).to_string())?;
+        info!(
+            epoch = snapshot.broker_epoch.get(),
+            topics = snapshot.topics.len(),
+            partitions = snapshot.partitions.len(),
+            recovered_batches = recovered.batches,
+            previous_stop_clean = snapshot.previous_stop_clean,
+            "opened"
+        );
+        storage.start().await;
+        Ok::<_, String>(Broker::new(BrokerParts {
+            options,
+            environment,
+            catalog,
+            snapshot,
+            storage,
+        }))
+    });
+    let broker = opening.await.map_err(|error| format!("opening failed: {error}"))??;
+    Ok((broker, data_dir))
+}
+
+async fn reach(url: &StoreUrl) -> Result<Store, String> {
+    let options = StoreOptions { create_folder: true, ..StoreOptions::default() };
+    let store = open_store(url, &options).map_err(|error| Chain(&error).to_string())?;
+    if !store.is_local() {
+        store.probe().await.map_err(|error| error.to_string())?;
+    }
+    Ok(store)
+}
+
+/// The first screen: where it is and what to do next.
+fn announce(sockets: &Sockets, data_dir: &DataDir) -> Result<(), String> {
+    let bound = sockets.kafka.local_addr().map_err(|error| error.to_string())?;
+    let http = sockets.http.as_ref().and_then(|socket| socket.local_addr().ok());
+    let http_line = http.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    let metrics = http.map_or_else(String::new, |address| {
+        format!(
+            "  curl -s http://{address}/metrics                            look at its figures\n"
+        )
+    });
+    let text = format!(
+        "Antiphon is ready.\n\
+         \x20 Kafka  {bound}\n\
+         \x20 HTTP   {http_line}\n\
+         \x20 Data   {}\n\
+         Things to try, from another terminal:\n\
+         \x20 echo hello | kcat -P -b {bound} -t greetings            produce a record\n\
+         \x20 kcat -C -b {bound} -t greetings -o beginning -e         read it back\n\
+         {metrics}\
+         Ctrl-C stops it; everything is then in the store.\n",
+        data_dir.path.display(),
+    );
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading; that is no reason to stop.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    Ok(())
+}
+
+/// What an operator or a supervisor sends to stop a process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
