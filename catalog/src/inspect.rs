@@ -36,6 +36,22 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Which kind of row this is.
+    pub const fn kind(&self) -> RowKind {
+        match self {
+            Self::Broker(_) => RowKind::Broker,
+            Self::Topic(_) => RowKind::Topic,
+            Self::Partition(_) => RowKind::Partition,
+            Self::Counter(_) => RowKind::Counter,
+            Self::BrokerConfig(_) => RowKind::BrokerConfig,
+            Self::TopicDeletion(_) => RowKind::TopicDeletion,
+            Self::Segment(_) => RowKind::Segment,
+            Self::Object(_) => RowKind::Object,
+            Self::Deletion(_) => RowKind::Deletion,
+            Self::Producer(_) => RowKind::Producer,
+        }
+    }
+
     /// The row that `key` and `value` hold, or `None` if the key is of no known kind.
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Result<Self, (RowKind, RowError)>> {
         let kind = RowKind::from_tag(*key.first()?)?;

@@ -29,7 +29,7 @@ const PREFIX: &str = "somewhere/catalog";
 const DATA_DIR: Uuid = Uuid::from_u128(1);
 
 /// A catalog over some object store.
-struct StoreFixture {
+pub(crate) struct StoreFixture {
     store: Arc<dyn ObjectStore>,
     local: bool,
     clock: Arc<ManualClock>,
@@ -43,7 +43,7 @@ impl StoreFixture {
         Self { store, local: false, clock, seed: 0.into(), _folder: None }
     }
 
-    fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         Self::over(Arc::new(InMemory::new()))
     }
 
@@ -55,7 +55,7 @@ impl StoreFixture {
     }
 
     /// Options of the next process; each has randomness of its own.
-    fn options(&self) -> OpenOptions {
+    pub(crate) fn options(&self) -> OpenOptions {
         let seed = self.seed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let environment = Environment::simulated(Arc::clone(&self.clock), seed);
         let store = Arc::clone(&self.store);
@@ -66,7 +66,7 @@ impl StoreFixture {
         }
     }
 
-    async fn open_slate(&self) -> Result<(Arc<SlateCatalog>, Snapshot), OpenError> {
+    pub(crate) async fn open_slate(&self) -> Result<(Arc<SlateCatalog>, Snapshot), OpenError> {
         SlateCatalog::open(self.options()).await
     }
 }

@@ -120,3 +120,6 @@ pub(crate) trait Row: Sized {
     /// The row that `key` and `value` hold.
     fn decode(key: &[u8], value: &[u8]) -> Result<Self, RowError>;
 }
+
+#[cfg(test)]
+mod tests;

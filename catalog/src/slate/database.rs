@@ -2,22 +2,25 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use antiphon_common::{ObjectId, Offset, PartitionId, Timestamp};
-use slatedb::config::{FlushOptions, FlushType, ScanOptions};
+use slatedb::config::{CloseOptions, FlushOptions, FlushType, ScanOptions};
 use slatedb::{Db, DbStatus, WriteBatch};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::warn;
 
+use super::settings::TABLES_WAITING_MAX;
 use crate::rows::Row;
 use crate::{CatalogError, DeletionRow, ObjectRow, RowKind, SegmentRow};
 
 /// How much a scan reads ahead. Rows are some hundred bytes, so this is thousands of them.
 pub(crate) const BULK_READ: usize = 256 << 10;
-/// After so many uploads of the database's log its contents are written as a table, which bounds
-/// how many log files a restart has to read one by one. SlateDB's own bound is 4,096.
-const LOG_FILES_PER_TABLE: u64 = 256;
+/// After so many changes the database's log is folded into a table, which bounds how many log files
+/// a restart has to read one by one. SlateDB's own bound is 4,096 files.
+const CHANGES_PER_TABLE: u64 = 256;
+/// The same when closing: a few files are read faster than a table is written.
+const CHANGES_PER_TABLE_AT_CLOSE: u64 = 32;
 
 /// The database and what is known about its durability.
 pub(super) struct Database {
@@ -27,15 +30,14 @@ pub(super) struct Database {
     written: AtomicU64,
     /// Held while uploading the log, so that changes arriving meanwhile share the next upload.
     uploading: tokio::sync::Mutex<()>,
-    uploads: AtomicU64,
+    /// Whether a table is being written.
+    folding: AtomicBool,
+    table_written: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database")
-            .field("written", &self.written)
-            .field("uploads", &self.uploads)
-            .finish_non_exhaustive()
+        f.debug_struct("Database").field("written", &self.written).finish_non_exhaustive()
     }
 }
 
@@ -46,7 +48,8 @@ impl Database {
             db,
             written: AtomicU64::new(0),
             uploading: tokio::sync::Mutex::new(()),
-            uploads: AtomicU64::new(0),
+            folding: AtomicBool::new(false),
+            table_written: Arc::default(),
         }
     }
 
@@ -108,15 +111,23 @@ impl Database {
         }
         let upload = self.db.flush().await;
         upload.map_err(|source| CatalogError::from_database(operation, source))?;
-        self.count_upload();
+        if self.changes_in_log() >= CHANGES_PER_TABLE && !self.folding.swap(true, Ordering::AcqRel)
+        {
+            tokio::spawn(Arc::clone(self).write_table());
+        }
         Ok(())
     }
 
-    fn count_upload(self: &Arc<Self>) {
-        let uploads = self.uploads.fetch_add(1, Ordering::Relaxed) + 1;
-        if uploads.is_multiple_of(LOG_FILES_PER_TABLE) {
-            tokio::spawn(Arc::clone(self).write_table());
-        }
+    /// Changes, also of earlier runs, that are in no table yet. The database counts them: every batch
+    /// gets the next sequence number.
+    fn changes_in_log(&self) -> u64 {
+        let in_tables = self.status.borrow().current_manifest.last_l0_seq();
+        self.written.load(Ordering::Acquire).saturating_sub(in_tables)
+    }
+
+    /// Told after each table that was written.
+    pub(super) fn table_written(&self) -> Arc<Notify> {
+        Arc::clone(&self.table_written)
     }
 
     async fn write_table(self: Arc<Self>) {
@@ -124,10 +135,20 @@ impl Database {
         if let Err(error) = self.db.flush_with_options(options).await {
             warn!(%error, "the catalog's log was not folded into a table; restarts take longer");
         }
+        self.folding.store(false, Ordering::Release);
+        self.table_written.notify_one();
+    }
+
+    /// Whether a table can be written without waiting for the compactor.
+    fn has_room_for_table(&self) -> bool {
+        self.status.borrow().current_manifest.l0().len() + 2 < TABLES_WAITING_MAX
     }
 
     pub(super) async fn close(&self, operation: &'static str) -> Result<(), CatalogError> {
-        let closed = self.db.close().await;
+        let fold = self.changes_in_log() >= CHANGES_PER_TABLE_AT_CLOSE && self.has_room_for_table();
+        let last = if fold { FlushType::MemTable } else { FlushType::Wal };
+        let options = CloseOptions::default().with_flush_type(Some(last));
+        let closed = self.db.close_with_options(options).await;
         match closed.map_err(|source| CatalogError::from_database(operation, source)) {
             Err(CatalogError::Closed { .. }) => Ok(()),
             result => result,

@@ -230,3 +230,48 @@ impl SlateCatalog {
         Ok(segments)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Catalog;
+    use crate::conformance::{create_topic, flush};
+    use crate::tests::StoreFixture;
+
+    use super::ROWS_PER_STEP;
+
+    /// A crash after the first transaction, and one after some steps: the topic is gone either way,
+    /// and the next run finishes.
+    #[tokio::test]
+    async fn a_deletion_goes_on_after_a_crash() {
+        for steps in 0..2 {
+            let fixture = StoreFixture::memory();
+            let (catalog, _) = fixture.open_slate().await.expect("open");
+            let created = create_topic(&*catalog, "gone", 3).await;
+            let topic_id = created.topic.topic_id;
+            let ids: Vec<_> = created.partitions.iter().map(|row| row.partition_id).collect();
+            let rows = (ROWS_PER_STEP / 2) as i64;
+            let runs: Vec<_> =
+                ids.iter().flat_map(|id| (0..rows).map(move |at| (*id, at, at))).collect();
+            catalog.commit_flush(flush(&*catalog, 1, &runs)).await.expect("flush");
+            catalog.begin_topic_deletion("test", topic_id).await.expect("begin");
+            for _ in 0..steps {
+                assert!(catalog.topic_deletion_step("test", topic_id).await.expect("step"));
+            }
+            catalog.database.wait_until_durable("test").await.expect("durable");
+            drop(catalog);
+
+            let (catalog, snapshot) = fixture.open_slate().await.expect("open after the crash");
+            assert!(snapshot.topics.is_empty() && snapshot.partitions.is_empty());
+            assert_eq!(snapshot.unfinished_deletions, [topic_id]);
+            assert!(!catalog.segments(ids[0]).await.expect("segments").is_empty());
+            assert_eq!(catalog.resume_topic_deletions().await.expect("resume"), 1);
+            for id in ids {
+                assert!(catalog.segments(id).await.expect("segments").is_empty());
+            }
+            let far = antiphon_common::Timestamp(i64::MAX);
+            assert_eq!(catalog.due_deletions(far, 10).await.expect("queue").len(), 1);
+            let (_, snapshot) = fixture.open_slate().await.expect("open again");
+            assert!(snapshot.unfinished_deletions.is_empty());
+        }
+    }
+}

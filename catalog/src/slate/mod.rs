@@ -17,6 +17,7 @@ mod settings;
 mod state;
 mod topics;
 mod transaction;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,6 +29,7 @@ use antiphon_common::{
     TopicId,
 };
 use async_trait::async_trait;
+use tokio::task::AbortHandle;
 
 use crate::{
     Catalog, CatalogError, ConfigScope, Created, CreatedTopic, DeletionRow, FlushCommit,
@@ -49,6 +51,13 @@ pub struct SlateCatalog {
     environment: Environment,
     deletion_grace: Duration,
     operation_limit: Duration,
+    upkeep: AbortHandle,
+}
+
+impl Drop for SlateCatalog {
+    fn drop(&mut self) {
+        self.upkeep.abort();
+    }
 }
 
 impl SlateCatalog {

@@ -13,9 +13,10 @@ use slatedb::{Db, ErrorKind as DatabaseKind};
 
 use super::SlateCatalog;
 use super::database::Database;
-use super::settings::{cache, settings};
+use super::settings;
 use super::state::State;
 use super::transaction::{Effect, Transaction};
+use super::upkeep::Upkeep;
 use crate::inspect::{Entry, scan_entries};
 use crate::{
     BrokerConfigRow, BrokerRow, CLUSTER_FORMAT_VERSION, CatalogError, ClusterRow, ConfigScope,
@@ -58,8 +59,8 @@ async fn read_or_create_cluster(options: &OpenOptions) -> Result<ClusterRow, Ope
 
 async fn open_database(options: &OpenOptions) -> Result<Db, OpenError> {
     let opened = Db::builder(options.database_location(), Arc::clone(&options.store))
-        .with_settings(settings(options.local))
-        .with_db_cache(cache(), 0)
+        .with_settings(settings::database())
+        .with_db_cache(settings::cache(), 0)
         .with_seed(options.environment.entropy.u64())
         .build()
         .await;
@@ -120,14 +121,23 @@ async fn start(
     state.apply(effects);
     state.check()?;
     let snapshot = snapshot(&state, cluster, previous, &configs);
+    let database = Arc::new(Database::new(db.clone()));
+    let upkeep = Upkeep {
+        db,
+        store: Arc::clone(&options.store),
+        location: options.database_location(),
+        local: options.local,
+        table_written: database.table_written(),
+    };
     let catalog = SlateCatalog {
-        database: Arc::new(Database::new(db)),
+        database,
         state: Arc::new(tokio::sync::Mutex::new(state)),
         broker_id: options.broker_id,
         broker_epoch: broker.epoch,
         environment: options.environment,
         deletion_grace: options.deletion_grace,
         operation_limit: options.operation_limit,
+        upkeep: tokio::spawn(upkeep.run()).abort_handle(),
     };
     let mut transaction = Transaction::default();
     transaction.put_broker(broker);

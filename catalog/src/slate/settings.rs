@@ -20,20 +20,21 @@ const META_CACHE_BYTES: u64 = 8 << 20;
 const TABLE_BYTES: usize = 4 << 20;
 /// Writers wait when this much is not yet uploaded.
 const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
-/// How often the database looks whether somebody else changed its manifest. Only this process
-/// compacts, and being fenced shows at the next write, so this is for long idle times only.
+/// How often the database looks whether somebody else changed its manifest: two requests each time,
+/// the only ones of an idle catalog. Being fenced shows at the next write, and the compactor's work
+/// is announced, so this is for long idle times only.
 const MANIFEST_POLL: Duration = Duration::from_secs(300);
-/// How often the compactor looks for work. Tables come at most every few minutes.
-const COMPACTOR_POLL: Duration = Duration::from_secs(120);
-/// Tables that may wait for the compactor before writers do: enough that the poll above is not
-/// felt (the default of 8 goes with a poll of 5 s).
-const TABLES_WAITING_MAX: usize = 64;
-/// How often unused files are looked for, and how old they must be: older than any reader that
-/// opened the catalog for inspection needs them.
-const COLLECTION_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Tables that may wait for the compactor before writers do.
+pub(super) const TABLES_WAITING_MAX: usize = 64;
+/// How often a running compactor looks for the next thing to do. It runs only while there is
+/// something.
+pub(super) const COMPACTOR_POLL: Duration = Duration::from_secs(1);
+/// Files younger than this are kept: whoever opened the catalog for inspection may need them.
 const COLLECTION_AGE_MIN: Duration = Duration::from_secs(600);
 
-pub(super) fn settings(local: bool) -> Settings {
+/// Settings of the database itself. Its compactor and collector are started when there is work; see
+/// [`super::upkeep`].
+pub(super) fn database() -> Settings {
     Settings {
         // Changes are uploaded by whoever waits for them, never by a timer.
         flush_interval: None,
@@ -43,13 +44,13 @@ pub(super) fn settings(local: bool) -> Settings {
         l0_max_ssts: TABLES_WAITING_MAX,
         l0_max_ssts_per_key: TABLES_WAITING_MAX,
         l0_flush_parallelism: 1,
-        compactor_options: Some(compactor()),
-        garbage_collector_options: Some(collector(local)),
+        compactor_options: None,
+        garbage_collector_options: None,
         ..Settings::default()
     }
 }
 
-fn compactor() -> CompactorOptions {
+pub(super) fn compactor() -> CompactorOptions {
     CompactorOptions {
         poll_interval: COMPACTOR_POLL,
         commit_compacted_interval: COMPACTOR_POLL,
@@ -69,10 +70,10 @@ fn compactor() -> CompactorOptions {
 
 /// Fences are kept for ever: a writer that stalled for longer than any age could otherwise write
 /// under a number whose fence is gone, and believe it.
-fn collector(local: bool) -> GarbageCollectorOptions {
+pub(super) fn collector(local: bool) -> GarbageCollectorOptions {
     let directory = || {
         Some(GarbageCollectorDirectoryOptions {
-            interval: Some(COLLECTION_INTERVAL),
+            interval: None,
             min_age: COLLECTION_AGE_MIN,
             dry_run: false,
         })
@@ -91,12 +92,11 @@ fn collector(local: bool) -> GarbageCollectorOptions {
     }
 }
 
-pub(crate) fn cache() -> Arc<dyn DbCache> {
+pub(super) fn cache() -> Arc<dyn DbCache> {
     let part = |max_capacity| -> Option<Arc<dyn DbCache>> {
         let options = MokaCacheOptions { max_capacity, ..MokaCacheOptions::default() };
         Some(Arc::new(MokaCache::new_with_opts(options)))
     };
-    let split = SplitCache::new();
-    let split = split.with_block_cache(part(BLOCK_CACHE_BYTES));
+    let split = SplitCache::new().with_block_cache(part(BLOCK_CACHE_BYTES));
     Arc::new(split.with_meta_cache(part(META_CACHE_BYTES)).build())
 }
