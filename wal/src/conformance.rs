@@ -88,9 +88,11 @@ pub fn payload(number: u64) -> Vec<u8> {
     (0..length).map(|index| word[index % 8] ^ index as u8).collect()
 }
 
+type Check = fn(&mut dyn Subject);
+
 /// Runs every check, each on a fresh subject.
 pub fn run(fresh: &dyn Fn() -> Box<dyn Subject>) {
-    let checks: [(&str, fn(&mut dyn Subject)); 9] = [
+    let checks: [(&str, Check); 9] = [
         ("numbers have no holes and completions run in order", ordered),
         ("what was acknowledged is replayed, across several openings", replayed),
         ("an empty payload is a frame", empty_payload),

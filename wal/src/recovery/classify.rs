@@ -22,7 +22,7 @@ pub enum Stop {
     Blank,
     /// What an earlier life of a recycled file left.
     Stale,
-    /// Neither of these: half-written or damaged.
+    /// None of these: half-written, damaged, or the middle of what an earlier life left.
     Torn,
     /// The segment's header is half-written or damaged, so nothing in it can be read.
     HeaderDamaged,
@@ -52,10 +52,11 @@ pub enum Ending {
     Empty,
     /// The log was closed.
     Clean,
-    /// The process ended without closing, and nothing was half-written.
+    /// The process ended without closing, and nothing that could be a half-written frame follows.
     Unclean,
-    /// Frames that were never acknowledged were half-written or stood behind such; they are dropped
-    /// for good.
+    /// The process ended without closing, and the last bytes are no frame: half-written and never
+    /// acknowledged, or left by an earlier life of a recycled file, which looks the same. They and
+    /// whatever stands behind them are dropped for good.
     TornTail,
 }
 
