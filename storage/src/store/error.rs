@@ -34,6 +34,15 @@ pub enum OpenStoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A store outside AWS, and nothing to sign requests with.
+    #[error(
+        "no credentials for {endpoint}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
+         (or AWS_SKIP_SIGNATURE=true for a store that asks for none)"
+    )]
+    NoCredentials {
+        /// The store's server.
+        endpoint: String,
+    },
     /// The client refused its configuration.
     #[error("cannot use {url} with the AWS_* environment as it is: {source}")]
     Configuration {

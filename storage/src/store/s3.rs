@@ -48,6 +48,7 @@ pub(super) fn open_with(
     options: &StoreOptions,
 ) -> Result<Store, OpenStoreError> {
     install_tls_provider();
+    check_credentials(&from_env)?;
     let base = configure(from_env, bucket, options);
     let client = |timeout: Duration, retries| -> Result<Arc<dyn ObjectStore>, OpenStoreError> {
         let client = with_client_config(base.clone(), ClientConfigKey::Timeout, timeout)
@@ -104,6 +105,24 @@ fn endpoint(builder: &AmazonS3Builder) -> Option<String> {
     builder
         .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
         .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint))
+}
+
+/// Without credentials the client would ask the metadata service of the cloud machine it believes to
+/// run on, and fail in words that help nobody. On AWS that is right; with an endpoint of one's own it
+/// is a forgotten setting.
+fn check_credentials(from_env: &AmazonS3Builder) -> Result<(), OpenStoreError> {
+    let has = |key| from_env.get_config_value(&key).is_some();
+    let has_some = has(AmazonS3ConfigKey::AccessKeyId)
+        || has(AmazonS3ConfigKey::WebIdentityTokenFile)
+        || has(AmazonS3ConfigKey::ContainerCredentialsRelativeUri)
+        || has(AmazonS3ConfigKey::ContainerCredentialsFullUri);
+    let unsigned = from_env.get_config_value(&AmazonS3ConfigKey::SkipSignature);
+    match endpoint(from_env) {
+        Some(endpoint) if !has_some && unsigned.as_deref() != Some("true") => {
+            Err(OpenStoreError::NoCredentials { endpoint })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn endpoint_name(builder: &AmazonS3Builder) -> String {

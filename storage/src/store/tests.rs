@@ -143,6 +143,19 @@ fn s3_at(endpoint: &str) -> Store {
     s3::open_with(settings, &url, "bucket", &Path::from("prefix"), &options).unwrap()
 }
 
+#[test]
+fn forgotten_credentials_are_asked_for() {
+    let url: StoreUrl = "s3://bucket".parse().unwrap();
+    let open = |settings| {
+        s3::open_with(settings, &url, "bucket", &Path::default(), &StoreOptions::default())
+    };
+    let settings = AmazonS3Builder::new().with_endpoint("http://127.0.0.1:9000");
+    let error = open(settings.clone()).unwrap_err();
+    assert!(matches!(error, OpenStoreError::NoCredentials { .. }), "{error}");
+    assert!(open(settings.with_skip_signature(true)).is_ok());
+    assert!(open(AmazonS3Builder::new()).is_ok(), "on AWS the machine may have a role");
+}
+
 /// A server that answers one request with `answer`, and gives back the request's head.
 async fn answering(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

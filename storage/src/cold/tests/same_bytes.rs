@@ -22,7 +22,7 @@ async fn a_consumer_gets_every_byte_whatever_it_asks_for_at_a_time() {
     for store in [Store::in_memory(), local] {
         let (store, segment) = filled(store, &mixed()).await;
         let reader = ColdReader::new(store, ColdOptions::default());
-        for max_bytes in [1, 50_000, 1 << 20, 3 << 20, 64 << 20] {
+        for max_bytes in [5_000, 50_000, 1 << 20, 3 << 20, 64 << 20] {
             let read = read_all(&reader, &segment, max_bytes).await;
             assert!(read == concatenated(&mixed()), "steps of {max_bytes} bytes");
         }
