@@ -206,9 +206,16 @@ impl Broker {
         Arc::clone(&self.request_budget).acquire_many_owned(bytes).await.ok()
     }
 
-    /// Waits for room to assemble a fetch response.
-    pub(crate) async fn admit_response(&self, bytes: u32) -> Option<OwnedSemaphorePermit> {
+    /// Waits for room to hold `bytes` of history until they are sent.
+    pub(crate) async fn admit_history(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = bytes.min(self.options.limits.response_bytes_max) as u32;
         Arc::clone(&self.response_budget).acquire_many_owned(bytes).await.ok()
+    }
+
+    /// Room to hold `bytes` of history until they are sent, if there is any now.
+    pub(crate) fn try_admit_history(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = bytes.min(self.options.limits.response_bytes_max) as u32;
+        Arc::clone(&self.response_budget).try_acquire_many_owned(bytes).ok()
     }
 
     fn note_fixed_configs(&self, bound: SocketAddr) {

@@ -66,7 +66,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// The largest fetch response (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
-    /// Bytes of fetch responses being assembled or written, over all connections.
+    /// Bytes of history in fetch responses being assembled or written, over all connections. (Bytes
+    /// of the tail are in memory anyway.)
     pub response_bytes_max: usize,
     /// The longest that a fetch may wait.
     pub fetch_wait_max: Duration,

@@ -18,6 +18,7 @@ use antiphon_protocol::{
 };
 use antiphon_storage::{PartitionLog, TailRead};
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
 use super::{RequestContext, codes, owned};
@@ -35,15 +36,11 @@ pub(super) async fn handle(context: &RequestContext, body: Bytes) -> Outcome {
     };
     drop(body);
     let limit = bytes_limit(context, &request);
-    // Held until the response is handed to the connection, which writes one at a time.
-    let Some(_room) = context.broker.admit_response(limit as u32).await else {
-        return Outcome::Close("the broker is stopping".to_owned());
-    };
-    let response = Fetcher { context, request: &request, limit }.run().await;
+    let (response, room) = Fetcher { context, request: &request, limit }.run().await;
     let read: usize = partitions_of(&response).map(FetchPartitionResponse::records_bytes).sum();
     context.broker.metrics().fetched(read);
     match response.encode(version, context.header.correlation_id) {
-        Ok(rope) => Outcome::Reply(rope),
+        Ok(rope) => Outcome::Reply(rope, room),
         Err(error) => Outcome::Close(format!("a Fetch response does not encode: {error}")),
     }
 }
@@ -76,11 +73,11 @@ enum Look {
 }
 
 impl Fetcher<'_> {
-    async fn run(&self) -> FetchResponse {
+    async fn run(&self) -> Answer {
         if !matches!(self.request.session_epoch, -1 | 0) && self.request.session_id != 0 {
             // We never gave out a session, so this one is somebody else's.
             let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-            return FetchResponse { error_code, ..FetchResponse::default() };
+            return (FetchResponse { error_code, ..FetchResponse::default() }, None);
         }
         let resolved = self.resolve();
         let wait = u64::try_from(self.request.max_wait_ms).unwrap_or(0);
@@ -89,20 +86,21 @@ impl Fetcher<'_> {
         let timeout = tokio::time::sleep(wait);
         tokio::pin!(timeout);
         loop {
-            let response = self.read_all(&resolved).await;
-            if wait.is_zero() || self.is_enough(&response) {
-                return response;
+            if wait.is_zero() {
+                return self.read_all(&resolved).await;
             }
+            // First register, then read: progress in between rings and is seen.
             self.register(&resolved);
-            // Progress between the read and the registration would be missed otherwise.
-            let again = self.read_all(&resolved).await;
-            if self.is_enough(&again) {
-                return again;
+            let answer = self.read_all(&resolved).await;
+            if self.is_enough(&answer.0) {
+                return answer;
             }
+            // What was read is read again when there is more of it; its room is for others now.
+            drop(answer);
             tokio::select! {
                 () = self.context.connection.progress.notified() => {}
                 () = &mut timeout => return self.read_all(&resolved).await,
-                () = self.context.broker.stopped() => return again,
+                () = self.context.broker.stopped() => return self.read_all(&resolved).await,
             }
         }
     }
@@ -141,8 +139,8 @@ impl Fetcher<'_> {
         bytes >= least || !any
     }
 
-    async fn read_all(&self, resolved: &[Option<Arc<Topic>>]) -> FetchResponse {
-        let mut budget = Budget { room: self.limit, first: true };
+    async fn read_all(&self, resolved: &[Option<Arc<Topic>>]) -> Answer {
+        let mut budget = Budget { room: self.limit, first: true, history: None };
         let mut topics = Vec::with_capacity(resolved.len());
         for (asked, topic) in self.request.topics.iter().zip(resolved) {
             let mut partitions = Vec::with_capacity(asked.partitions.len());
@@ -156,7 +154,27 @@ impl Fetcher<'_> {
             };
             topics.push(FetchTopicResponse { topic, partitions });
         }
-        FetchResponse { topics, ..FetchResponse::default() }
+        (FetchResponse { topics, ..FetchResponse::default() }, budget.history)
+    }
+
+    /// Takes room for history. Only the first partition waits for it: one that waited while it
+    /// held room for others could wait for ever. Without room a partition stays empty this time.
+    async fn admit(&self, readable: &Readable<'_>, budget: &mut Budget) -> bool {
+        let bytes = budget.for_partition(readable.wanted).max(1);
+        let broker = &self.context.broker;
+        match &mut budget.history {
+            None => {
+                budget.history = broker.admit_history(bytes).await;
+                budget.history.is_some()
+            }
+            Some(held) => match broker.try_admit_history(bytes) {
+                Some(more) => {
+                    held.merge(more);
+                    true
+                }
+                None => false,
+            },
+        }
     }
 
     async fn read_one(
@@ -182,16 +200,24 @@ impl Fetcher<'_> {
         let readable = Readable { log: Arc::clone(log), wanted };
         match readable.look(budget) {
             Look::Done(response) => response,
-            Look::Cold(response) => readable.read_cold(response, budget).await,
+            Look::Cold(response) => {
+                let admitted = self.admit(&readable, budget).await;
+                if admitted { readable.read_cold(response, budget).await } else { response }
+            }
         }
     }
 }
+
+/// A response and the room that its history takes.
+type Answer = (FetchResponse, Option<OwnedSemaphorePermit>);
 
 /// How much the rest of the answer may hold.
 struct Budget {
     room: usize,
     /// Nothing has been read yet: the next batch goes out even if it exceeds the limits.
     first: bool,
+    /// Room for what is read from history.
+    history: Option<OwnedSemaphorePermit>,
 }
 
 impl Budget {

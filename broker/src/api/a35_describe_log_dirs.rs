@@ -41,7 +41,7 @@ pub(super) async fn handle(
 fn describe(topic: &Topic, indexes: impl Iterator<Item = i32>) -> DescribeLogDirsTopic {
     let partitions = indexes.filter_map(|index| {
         let log = topic.partition(PartitionIndex(index))?;
-        let size = i64::try_from(log.positions().size_bytes).unwrap_or(i64::MAX);
+        let size = i64::try_from(log.size_bytes()).unwrap_or(i64::MAX);
         let partition = DescribeLogDirsPartition::default().with_partition_index(index);
         Some(partition.with_partition_size(size))
     });

@@ -144,7 +144,11 @@ impl Broker {
         let shard = self.groups().of(group)?;
         let now = self.group_now();
         let answer = shard.ask(now, ask, self.environment());
-        answer.await.ok()
+        tokio::select! {
+            answer = answer => answer.ok(),
+            // A rebalance may take minutes; a stopping broker does not.
+            () = self.stopped() => None,
+        }
     }
 
     /// Asks a group's shard something that it answers at once.

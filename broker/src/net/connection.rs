@@ -16,7 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tracing::{debug, warn};
 
 use super::reply::{Outcome, PendingReply};
@@ -70,6 +70,7 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, broker: Arc<B
         admitted: None,
         context,
         broker: Arc::clone(&broker),
+        stopping: broker.stopping(),
     };
     match connection.run().await {
         Ended::Refused(reason) => warn!(%peer, reason, "connection closed"),
@@ -88,25 +89,18 @@ struct Connection<'a> {
     admitted: Option<OwnedSemaphorePermit>,
     context: Arc<ConnectionContext>,
     broker: Arc<Broker>,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Connection<'_> {
     async fn run(mut self) -> Ended {
-        let broker = Arc::clone(&self.broker);
-        let stopped = broker.stopped();
-        tokio::pin!(stopped);
         loop {
-            let step = tokio::select! {
-                biased;
-                step = self.step() => step,
-                () = &mut stopped => Err(Ended::Stopping),
-            };
-            if let Err(ended) = step {
-                if matches!(ended, Ended::Stopping) {
-                    // What was accepted is durable soon; its producers should hear of it.
-                    let _ = self.send_pending().await;
-                }
+            if let Err(ended) = self.step().await {
                 return ended;
+            }
+            if *self.stopping.borrow() {
+                // What was accepted is durable soon; its producers should hear of it.
+                return self.send_pending().await.err().unwrap_or(Ended::Stopping);
             }
         }
     }
@@ -145,7 +139,11 @@ impl Connection<'_> {
         drop(frame);
         self.admitted = None;
         match outcome {
-            Outcome::Reply(bytes) => self.write(bytes).await,
+            Outcome::Reply(bytes, room) => {
+                let written = self.write(bytes).await;
+                drop(room);
+                written
+            }
             Outcome::AfterAck(pending) => {
                 self.pending.push_back(pending);
                 Ok(())
@@ -184,6 +182,7 @@ impl Connection<'_> {
         let durable = tokio::select! {
             biased;
             durable = &mut first.acked => durable,
+            _ = self.stopping.changed() => return Ok(()),
             read = self.reader.read_buf(&mut self.buffer), if !full => {
                 return if read? == 0 { Err(Ended::ByClient) } else { Ok(()) };
             }
@@ -200,7 +199,11 @@ impl Connection<'_> {
         }
         let patience = if in_frame { limits.stall_timeout } else { QUIET };
         let read = self.reader.read_buf(&mut self.buffer);
-        match tokio::time::timeout(patience, read).await {
+        let read = tokio::select! {
+            read = tokio::time::timeout(patience, read) => read,
+            _ = self.stopping.changed() => return Ok(()),
+        };
+        match read {
             Ok(Ok(0)) => Err(Ended::ByClient),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
@@ -214,7 +217,11 @@ impl Connection<'_> {
         if self.buffer.capacity() > KEPT_BUFFER_BYTES {
             self.buffer = BytesMut::new();
         }
-        match tokio::time::timeout(idle_timeout, self.reader.readable()).await {
+        let readable = tokio::select! {
+            readable = tokio::time::timeout(idle_timeout, self.reader.readable()) => readable,
+            _ = self.stopping.changed() => return Ok(()),
+        };
+        match readable {
             Ok(Ok(())) => {
                 self.buffer.reserve(KEPT_BUFFER_BYTES.min(4 << 10));
                 Ok(())

@@ -5,11 +5,12 @@ use std::fmt;
 
 use antiphon_storage::AckWait;
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What happens on the connection after a request.
 pub(crate) enum Outcome {
-    /// Send these bytes.
-    Reply(VecDeque<Bytes>),
+    /// Send these bytes; the room that they take in a budget is given back when they are sent.
+    Reply(VecDeque<Bytes>, Option<OwnedSemaphorePermit>),
     /// Send what the closure makes once the appends are durable; other Produce requests of the
     /// connection may be read meanwhile (KIP-98 producers keep up to five in flight).
     AfterAck(PendingReply),
@@ -21,14 +22,14 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) fn reply(bytes: Bytes) -> Self {
-        Self::Reply(VecDeque::from([bytes]))
+        Self::Reply(VecDeque::from([bytes]), None)
     }
 }
 
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Reply(_) => "Reply",
+            Self::Reply(..) => "Reply",
             Self::AfterAck(_) => "AfterAck",
             Self::Nothing => "Nothing",
             Self::Close(_) => "Close",

@@ -1,13 +1,14 @@
 //! When to read ahead, and how far. Pure: decides, does nothing.
 //!
-//! A reader is known by where it stopped: the next read of the same section that starts in the block
-//! where another ended, or in the block after it, is taken for the same reader going on. (Kafka's
-//! fetch carries no more than an offset.) A reader that starts at a section's first block is taken
-//! for sequential at once, because that is how it came from the section before.
+//! A reader is known by where it stopped: the next read of the same section that starts in the
+//! block where another ended, or in the block after it, is taken for the same reader going on.
+//! (Kafka's fetch carries no more than an offset.) A reader that starts at a section's first block
+//! is taken for sequential at once, because that is how it came from the section before.
 //!
-//! Each time a reader has used up half of what was read ahead for it, the window doubles and the gap
-//! is filled. A reader that finds gone what was read ahead for it starts over with the smallest
-//! window: the cache is too small for all its readers, and reading further ahead would make it worse.
+//! Each time a reader has used up half of what was read ahead for it, the window doubles and the
+//! gap is filled. A reader that finds gone what was read ahead for it starts over with the smallest
+//! window: the cache is too small for all its readers, and reading further ahead would make it
+//! worse.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -91,8 +91,8 @@ fn peek(bytes: &[u8], at: usize) -> Option<BatchEnd> {
     })
 }
 
-/// The last offset of a run of whole batches, as [`super::ColdReader::read`] returns them; `None` if
-/// it is empty or no such run. Walks the run's headers.
+/// The last offset of a run of whole batches, as [`super::ColdReader::read`] returns them; `None`
+/// if it is empty or no such run. Walks the run's headers.
 pub fn last_offset_of_run(run: &[u8]) -> Option<Offset> {
     let (mut at, mut last) = (0, None);
     while at < run.len() {

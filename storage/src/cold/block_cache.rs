@@ -1,8 +1,8 @@
 //! Blocks in memory, and blocks on their way there: each is loaded by one task at a time.
 //!
 //! [`BlockCache::claim`] answers under one lock: here it is, somebody is loading it, or load it
-//! yourself. Who is told to load gets a [`Landing`], an obligation that is met even when the loading
-//! task panics or is dropped: those who wait are then told that it was abandoned.
+//! yourself. Who is told to load gets a [`Landing`], an obligation that is met even when the
+//! loading task panics or is dropped: those who wait are then told that it was abandoned.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,8 +68,8 @@ impl BlockCache {
         if let Some(flight) = flights.get(&key) {
             return Claim::Flying(Flight(flight.clone()));
         }
-        // Looked up under the lock: a loader puts its block here before it takes its flight away, so
-        // a block is always in at least one of the two places.
+        // Looked up under the lock: a loader puts its block here before it takes its flight away,
+        // so a block is always in at least one of the two places.
         if let Some(block) = self.ready.get(&key) {
             return Claim::Ready(block);
         }

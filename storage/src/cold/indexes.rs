@@ -1,8 +1,8 @@
 //! Section indexes in memory: each loaded once, however many readers want it.
 //!
-//! A section of at most one block's length is one block (a rule of the format), and the catalog's row
-//! says all that its index would: such a section costs no GET but that of its data. Most sections of
-//! freshly flushed objects are of this kind.
+//! A section of at most one block's length is one block (a rule of the format), and the catalog's
+//! row says all that its index would: such a section costs no GET but that of its data. Most
+//! sections of freshly flushed objects are of this kind.
 
 use std::sync::Arc;
 

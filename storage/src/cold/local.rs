@@ -1,10 +1,10 @@
 //! Blocks of a local folder: read from the file on a blocking thread, the kernel's page cache being
 //! the cache.
 //!
-//! One hop to a blocking thread per read, however many blocks it spans; the client library's own path
-//! takes one per range, and for streams one per 8 KiB. The file is opened each time: that costs some
-//! microseconds where a block takes hundreds, and it means that a deleted object's space is free at
-//! once and that nothing has to bound or expire open files.
+//! One hop to a blocking thread per read, however many blocks it spans; the client library's own
+//! path takes one per range, and for streams one per 8 KiB. The file is opened each time: that
+//! costs some microseconds where a block takes hundreds, and it means that a deleted object's space
+//! is free at once and that nothing has to bound or expire open files.
 
 use std::fs::File;
 use std::io;

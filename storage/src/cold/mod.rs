@@ -16,8 +16,9 @@
 //! What holds here:
 //! 1. A block's CRC is checked before the block is cached or served.
 //! 2. However many readers want one block, one GET is in flight for it; the same for an index.
-//! 3. A demand read never queues behind read-ahead: each has its own slots, and read-ahead that finds
-//!    no free slot is dropped. A demand read may join a read-ahead whose GET is already running.
+//! 3. A demand read never queues behind read-ahead: each has its own slots, and read-ahead that
+//!    finds no free slot is dropped. A demand read may join a read-ahead whose GET is already
+//!    running.
 //! 4. Memory is `cache_bytes` for blocks, `index_cache_bytes` for indexes, and at most half and a
 //!    quarter of `cache_bytes` for what demand and read-ahead have in flight. What callers hold is
 //!    theirs to count: a slice keeps its whole block alive.

@@ -21,8 +21,8 @@ use crate::store::Store;
 
 /// Reads history. Cheap to clone; all clones share caches and limits.
 ///
-/// Must be used within a tokio runtime: loads are tasks of the runtime of whoever asks first, so use
-/// it from the history runtime only.
+/// Must be used within a tokio runtime: loads are tasks of the runtime of whoever asks first, so
+/// use it from the history runtime only.
 #[derive(Clone, Debug)]
 pub struct ColdReader {
     shared: Arc<Shared>,

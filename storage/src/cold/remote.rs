@@ -173,7 +173,8 @@ impl RemoteBlocks {
         self.counters.joins.add((asked.len() - hits - misses) as u64);
     }
 
-    /// Loads `blocks` of a section in the background, as far as read-ahead has slots and bytes free.
+    /// Loads `blocks` of a section in the background, as far as read-ahead has slots and bytes
+    /// free.
     pub(super) fn read_ahead(
         self: &Arc<Self>,
         object: ObjectId,
@@ -274,8 +275,8 @@ fn runs_of(object: ObjectId, blocks: Vec<(BlockEntry, Landing)>, bytes_max: u64)
     runs
 }
 
-/// The body of a GET, taken block by block. Every block gets memory of its own: a slice of the whole
-/// answer would keep all of it alive for as long as one block is cached.
+/// The body of a GET, taken block by block. Every block gets memory of its own: a slice of the
+/// whole answer would keep all of it alive for as long as one block is cached.
 struct Body {
     stream: BoxStream<'static, object_store::Result<Bytes>>,
     left_over: Bytes,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use antiphon_catalog::{Catalog, CatalogError, Snapshot};
-use antiphon_common::{BrokerId, ByteCount, Environment, ErrorKind, Lsn, PartitionId};
+use antiphon_common::{BrokerId, ByteCount, Environment, ErrorKind, Lsn, Offset, PartitionId};
 use antiphon_records::{BatchHeader, ProducerEntry, ProducerStateLimits, ProducerStates};
 use antiphon_wal::{FileWal, FileWalOptions, RecoveryReport, Replayed, Wal};
 use parking_lot::RwLock;
@@ -42,6 +42,16 @@ pub enum OpenError {
         /// The frame.
         lsn: Lsn,
     },
+    /// Records between history and the write-ahead log are missing.
+    #[error(
+        "partition {partition} lacks the records before offset {offset}, which were acknowledged"
+    )]
+    Gap {
+        /// The partition.
+        partition: PartitionId,
+        /// Where the log goes on.
+        offset: Offset,
+    },
 }
 
 /// What opening found.
@@ -62,6 +72,7 @@ struct Restorer {
     batches: u64,
     orphans: u64,
     broken: Option<Lsn>,
+    gap: Option<(PartitionId, Offset)>,
 }
 
 impl Storage {
@@ -90,14 +101,23 @@ impl Storage {
             clock: Arc::clone(&environment.clock),
             history: tokio::runtime::Handle::current(),
         });
-        let mut restorer =
-            Restorer { context, logs: HashMap::new(), batches: 0, orphans: 0, broken: None };
+        let mut restorer = Restorer {
+            context,
+            logs: HashMap::new(),
+            batches: 0,
+            orphans: 0,
+            broken: None,
+            gap: None,
+        };
         restorer.restore_logs(snapshot, producers, config_of);
         for (lsn, payload) in frames {
             restorer.replay(lsn, payload);
         }
         if let Some(lsn) = restorer.broken {
             return Err(OpenError::Frame { lsn });
+        }
+        if let Some((partition, offset)) = restorer.gap {
+            return Err(OpenError::Gap { partition, offset });
         }
         restorer.logs.values().for_each(|log| log.begin_epoch());
         let recovered =
@@ -222,7 +242,7 @@ impl Restorer {
             return;
         };
         self.batches += 1;
-        log.replay(TailBatch {
+        let continues = log.replay(TailBatch {
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
             max_timestamp: header.max_timestamp,
@@ -231,6 +251,9 @@ impl Restorer {
             bytes,
             lsn,
         });
+        if !continues {
+            self.gap.get_or_insert((partition, header.base_offset));
+        }
     }
 }
 
@@ -240,7 +263,7 @@ impl OpenError {
         match self {
             Self::Wal(source) => source.kind(),
             Self::Catalog(source) => source.kind(),
-            Self::Producer { .. } | Self::Frame { .. } => ErrorKind::Corrupt,
+            Self::Producer { .. } | Self::Frame { .. } | Self::Gap { .. } => ErrorKind::Corrupt,
         }
     }
 }

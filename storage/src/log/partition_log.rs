@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_catalog::{Catalog, PartitionRow, SegmentRow};
-use antiphon_common::{Clock, LeaderEpoch, Lsn, Offset, PartitionId, ProducerId};
+use antiphon_common::{Clock, LeaderEpoch, Offset, PartitionId, ProducerId};
 use antiphon_records::ProducerStates;
 use antiphon_wal::Wal;
 use parking_lot::Mutex;
@@ -81,8 +81,6 @@ pub struct LogPositions {
     pub flushed_end: Offset,
     /// The epoch in which this broker leads the partition.
     pub leader_epoch: LeaderEpoch,
-    /// Bytes in the bucket and, beyond `flushed_end`, in the tail.
-    pub size_bytes: u64,
 }
 
 /// What the catalog knows of a partition when its log is opened.
@@ -99,7 +97,8 @@ impl PartitionLog {
     /// A log as the catalog left it; the write-ahead log's tail is replayed on top.
     pub(crate) fn restore(context: Arc<LogContext>, restored: Restored) -> Arc<Self> {
         let row = restored.row;
-        let end = row.flushed_end.max(row.log_start);
+        // A log start beyond history lies in the tail, which is replayed next; see `begin_epoch`.
+        let end = row.flushed_end;
         let state = LogState {
             leader_epoch: restored.leader_epoch,
             log_start: row.log_start,
@@ -140,8 +139,13 @@ impl PartitionLog {
             log_end: state.next_offset,
             flushed_end: state.flushed_end,
             leader_epoch: state.leader_epoch,
-            size_bytes: state.history_bytes + state.tail.size_from(state.flushed_end),
         }
+    }
+
+    /// Bytes in the bucket and, beyond `flushed_end`, in the tail. Walks the unflushed tail.
+    pub fn size_bytes(&self) -> u64 {
+        let state = self.state.lock();
+        state.history_bytes + state.tail.size_from(state.flushed_end)
     }
 
     /// The settings in force.
@@ -168,12 +172,15 @@ impl PartitionLog {
     }
 
     /// Puts back a batch that the write-ahead log held when the broker stopped. Batches that history
-    /// already has, or that a deleted prefix covered, are left out. Called in log order.
-    pub(crate) fn replay(self: &Arc<Self>, batch: TailBatch) {
-        let lsn = batch.lsn;
+    /// already has are left out. Called in log order. `false` means that the batch does not continue
+    /// the log: something before it, which nobody deleted, is missing.
+    pub(crate) fn replay(self: &Arc<Self>, batch: TailBatch) -> bool {
         let mut state = self.state.lock();
         if batch.last_offset < state.next_offset {
-            return;
+            return true;
+        }
+        if batch.base_offset != state.next_offset && batch.base_offset > state.log_start {
+            return false;
         }
         state.epochs.begin(batch.leader_epoch, batch.base_offset);
         state.next_offset = batch.last_offset.next();
@@ -181,24 +188,25 @@ impl PartitionLog {
             state.producers.replay(&header, batch.base_offset, self.context.clock.now());
         }
         self.make_visible(&mut state, batch);
-        drop(state);
-        debug_assert!(lsn > Lsn::ZERO);
+        true
     }
 
     /// Starts the reign of this broker: what is appended from now on carries its epoch.
     pub(crate) fn begin_epoch(&self) {
         let mut state = self.state.lock();
+        // Records that were deleted before they were flushed, by a broker whose disk is gone since:
+        // their offsets were given out and are not given out again.
+        if state.next_offset < state.log_start {
+            state.next_offset = state.log_start;
+            state.high_watermark = state.log_start;
+        }
         let (epoch, start) = (state.leader_epoch, state.next_offset);
         state.epochs.begin(epoch, start);
     }
 
     /// Makes a durable batch readable and charges its memory. The caller holds the state.
     pub(super) fn make_visible(self: &Arc<Self>, state: &mut LogState, batch: TailBatch) {
-        assert_eq!(
-            batch.base_offset,
-            state.high_watermark.max(batch.base_offset),
-            "durability is announced in log order"
-        );
+        assert!(batch.base_offset >= state.high_watermark, "durability is announced in log order");
         let cost = TailQueue::cost_of(&batch);
         self.context.budget.charge(cost);
         let now = self.context.clock.monotonic();

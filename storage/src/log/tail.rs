@@ -33,8 +33,8 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) fn push(&mut self, batch: TailBatch) {
         debug_assert!(
-            self.batches.back().is_none_or(|last| last.last_offset.next() == batch.base_offset),
-            "the tail is contiguous"
+            self.batches.back().is_none_or(|last| last.last_offset < batch.base_offset),
+            "the tail is in offset order"
         );
         self.batches.push_back(batch);
     }

@@ -68,7 +68,7 @@ impl PartitionLog {
     /// history expires: a record is in the bucket within a flush interval.
     async fn expired_through(&self, now: Timestamp) -> Result<Option<Offset>, ReadColdError> {
         let config = self.config();
-        let mut size = self.positions().size_bytes;
+        let mut size = self.size_bytes();
         if size == 0 {
             return Ok(None);
         }

@@ -18,10 +18,10 @@ use antiphon_common::{Offset, Timestamp};
 use super::error::DecodeObjectError;
 use super::fields::{i64_at, u32_at, u64_at};
 
-/// Where blocks are cut: a block is at most this long, unless a single batch is longer, and it is cut
-/// only where the next batch would make it longer. So a section of at most this length is one block,
-/// and its entry's CRC is that block's. Large enough that a GET's latency does not dominate, small
-/// enough to cache and check as a whole.
+/// Where blocks are cut: a block is at most this long, unless a single batch is longer, and it is
+/// cut only where the next batch would make it longer. So a section of at most this length is one
+/// block, and its entry's CRC is that block's. Large enough that a GET's latency does not dominate,
+/// small enough to cache and check as a whole.
 pub const BLOCK_BYTES_TARGET: u64 = 1 << 20;
 
 /// The entry's length.

@@ -14,12 +14,12 @@ use super::index::SectionIndex;
 use super::layout::TABLE_BYTES_MAX;
 use super::section::{SectionKind, SectionSummary};
 
-/// The largest object that is built: 1 GiB. One PUT carries it (S3 allows 5 GiB); flushes and merges
-/// aim at a quarter of it or less.
+/// The largest object that is built: 1 GiB. One PUT carries it (S3 allows 5 GiB); flushes and
+/// merges aim at a quarter of it or less.
 pub const OBJECT_BYTES_MAX: u64 = 1 << 30;
 
-/// Whole record batches that lie next to each other in memory: usually one, or the run of small ones
-/// that share a slab. Never divided between blocks.
+/// Whole record batches that lie next to each other in memory: usually one, or the run of small
+/// ones that share a slab. Never divided between blocks.
 #[derive(Clone, Debug)]
 pub struct BatchSlice {
     /// The batches as they went over the wire.
@@ -129,8 +129,8 @@ impl ObjectBuilder {
         self.sections.is_empty()
     }
 
-    /// Adds the section of `partition`: its batches, in offset order. On an error the object is as it
-    /// was before. What was added, and where it came to lie, is in [`BuiltObject::sections`].
+    /// Adds the section of `partition`: its batches, in offset order. On an error the object is as
+    /// it was before. What was added, and where it came to lie, is in [`BuiltObject::sections`].
     pub fn section(
         &mut self,
         partition: PartitionId,

@@ -6,10 +6,9 @@ use super::block::{BLOCK_ENTRY_BYTES, BlockEntry};
 use super::error::DecodeObjectError;
 use super::section::{SectionKind, SectionSummary};
 
-/// A records section and its blocks, checked.
-/// Holding one means that it was checked: there is at least one
-/// block, the blocks tile the section without gap or overlap, and their base offsets ascend from the
-/// section's base offset to at most its last offset.
+/// A records section and its blocks, checked. Holding one means that it was checked: there is at
+/// least one block, the blocks tile the section without gap or overlap, and their base offsets
+/// ascend from the section's base offset to at most its last offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SectionIndex {
     summary: SectionSummary,
@@ -125,8 +124,8 @@ impl SectionIndex {
     }
 
     /// The number of the block in which the batch that holds `offset` lies, or, where compaction
-    /// left a hole, the block after whose start the hole is. `None` after the section's last offset;
-    /// an offset before the section gives its first block.
+    /// left a hole, the block after whose start the hole is. `None` after the section's last
+    /// offset; an offset before the section gives its first block.
     pub fn block_of_offset(&self, offset: Offset) -> Option<usize> {
         if offset > self.summary.last_offset {
             return None;
@@ -136,7 +135,8 @@ impl SectionIndex {
     }
 
     /// The number of the first block at or after block `from` that holds a timestamp at or after
-    /// `timestamp`. A scan: blocks are not ordered by time, and a section has at most some hundreds.
+    /// `timestamp`. A scan: blocks are not ordered by time, and a section has at most some
+    /// hundreds.
     pub fn block_of_timestamp(&self, timestamp: Timestamp, from: usize) -> Option<usize> {
         let candidates = self.blocks.iter().enumerate().skip(from);
         candidates

@@ -23,7 +23,8 @@ fn golden_object() -> BuiltObject {
     builder.finish().unwrap()
 }
 
-/// The golden file without the mebibyte of filler: table and footer, and what comes before the block.
+/// The golden file without the mebibyte of filler: table and footer, and what comes before the
+/// block.
 fn skeleton(object: &[u8]) -> Vec<u8> {
     let filler = 80 + 80 + 70..80 + 80 + 70 + BLOCK_BYTES_TARGET as usize;
     [&object[..filler.start], &object[filler.end..]].concat()
@@ -247,10 +248,15 @@ proptest! {
         let _ = SectionIndex::decode_alone(&entry, size);
     }
 
-    /// Tables whose checksums are right and whose fields are not: what a defective writer would leave.
+    /// Tables whose checksums are right and whose fields are not: what a defective writer would
+    /// leave.
     #[test]
     fn lying_tables_never_panic(
-        position: u64, length: u64, base: i64, last: i64, blocks in prop::collection::vec(any::<(i64, u64, u64)>(), 0..4),
+        position: u64,
+        length: u64,
+        base: i64,
+        last: i64,
+        blocks in prop::collection::vec(any::<(i64, u64, u64)>(), 0..4),
     ) {
         let object = object_of(&slices(0, 1, 100));
         let summary = SectionSummary {
@@ -261,7 +267,8 @@ proptest! {
         for (base_offset, position, length) in blocks {
             let base_offset = Offset(base_offset);
             let max_timestamp = Timestamp(0);
-            BlockEntry { base_offset, position, length, max_timestamp, crc: 0 }.encode_to(&mut index);
+            let entry = BlockEntry { base_offset, position, length, max_timestamp, crc: 0 };
+            entry.encode_to(&mut index);
         }
         let mut table = Vec::new();
         summary.encode_to(&index, &mut table);

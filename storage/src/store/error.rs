@@ -76,7 +76,8 @@ pub enum ProbeError {
     },
     /// The credentials are missing, wrong or not sufficient.
     #[error(
-        "{url}: {endpoint} denied access ({operation}): check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
+        "{url}: {endpoint} denied access ({operation}): check AWS_ACCESS_KEY_ID, \
+         AWS_SECRET_ACCESS_KEY and the bucket's policy"
     )]
     AccessDenied {
         /// The store.
@@ -98,7 +99,8 @@ pub enum ProbeError {
     },
     /// The store overwrites where it was told to create. Fencing would not hold.
     #[error(
-        "{url}: {endpoint} ignores create-if-absent (If-None-Match: *), which Antiphon needs for its safety: use a newer version of this store"
+        "{url}: {endpoint} ignores create-if-absent (If-None-Match: *), which Antiphon needs for \
+         its safety: use a newer version of this store"
     )]
     CreateIgnored {
         /// The store.

@@ -1,9 +1,9 @@
 //! Where objects lie in the bucket: `objects/{spread}/{id}`.
 //!
-//! `id` is the object id in 32 hexadecimal digits and `spread` two digits of a hash of it. Ids begin
-//! with the time, so without the spread all of today's objects would share one key prefix, and S3
-//! scales request rates by prefix; on a file system the spread keeps folders small. Two digits are
-//! 256 folders: a listing by one process stays cheap.
+//! `id` is the object id in 32 hexadecimal digits and `spread` two digits of a hash of it. Ids
+//! begin with the time, so without the spread all of today's objects would share one key prefix,
+//! and S3 scales request rates by prefix; on a file system the spread keeps folders small. Two
+//! digits are 256 folders: a listing by one process stays cheap.
 
 use antiphon_common::ObjectId;
 use object_store::path::Path;

@@ -1,8 +1,9 @@
 //! Finding out at start, in one bounded call, whether a store can be used.
 //!
-//! The probe writes one tiny object (`probe`, the same for all brokers), tries to create it a second
-//! time and reads it back. That proves in three requests: the server answers, the bucket exists, the
-//! credentials may write and read, and create-if-absent, on which all fencing rests, is honoured.
+//! The probe writes one tiny object (`probe`, the same for all brokers), tries to create it a
+//! second time and reads it back. That proves in three requests: the server answers, the bucket
+//! exists, the credentials may write and read, and create-if-absent, on which all fencing rests, is
+//! honoured.
 
 use std::error::Error;
 use std::io;

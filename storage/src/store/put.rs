@@ -1,8 +1,9 @@
 //! Putting an object: create-if-absent, and knowing one's own work when it is already there.
 //!
-//! A create is not idempotent for the HTTP client: after a timeout it does not try again, and when it
-//! tries again after a server error it may find the object that its first attempt did write. So the
-//! answer "already exists" has three meanings, told apart by the footer that lies under the key:
+//! A create is not idempotent for the HTTP client: after a timeout it does not try again, and when
+//! it tries again after a server error it may find the object that its first attempt did write. So
+//! the answer "already exists" has three meanings, told apart by the footer that lies under the
+//! key:
 //!
 //! | under the key | meaning | what happens |
 //! |---|---|---|

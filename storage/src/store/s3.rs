@@ -1,9 +1,11 @@
-//! S3 and what speaks its protocol (MinIO, Ceph, R2), configured by the standard `AWS_*` environment.
+//! S3 and what speaks its protocol (MinIO, Ceph, R2), configured by the standard `AWS_*`
+//! environment.
 //!
 //! Decisions:
 //! - **Path style** (`endpoint/bucket/key`) unless `AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true`: custom
 //!   endpoints seldom have a DNS name per bucket.
-//! - **http is allowed when the endpoint is written as http://**; an https endpoint never falls back.
+//! - **http is allowed when the endpoint is written as http://**; an https endpoint never falls
+//!   back.
 //! - **Payloads are signed over http and unsigned over https.** Over https TLS already protects the
 //!   body and hashing 64 MiB with SHA-256 costs a core some 50-200 ms per object; over http the
 //!   signature is all that ties the body to the credentials. `AWS_UNSIGNED_PAYLOAD` overrides.
@@ -24,8 +26,8 @@ use super::url::StoreUrl;
 
 /// Attempts per request after the first, within the retry timeout.
 const RETRIES_MAX: usize = 6;
-/// Fewer for the catalog, which is tried again by those who use it; a wrong endpoint is then reported
-/// within some seconds of the start.
+/// Fewer for the catalog, which is tried again by those who use it; a wrong endpoint is then
+/// reported within some seconds of the start.
 const CATALOG_RETRIES_MAX: usize = 3;
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
@@ -107,9 +109,9 @@ fn endpoint(builder: &AmazonS3Builder) -> Option<String> {
         .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint))
 }
 
-/// Without credentials the client would ask the metadata service of the cloud machine it believes to
-/// run on, and fail in words that help nobody. On AWS that is right; with an endpoint of one's own it
-/// is a forgotten setting.
+/// Without credentials the client would ask the metadata service of the cloud machine it believes
+/// to run on, and fail in words that help nobody. On AWS that is right; with an endpoint of one's
+/// own it is a forgotten setting.
 fn check_credentials(from_env: &AmazonS3Builder) -> Result<(), OpenStoreError> {
     let has = |key| from_env.get_config_value(&key).is_some();
     let has_some = has(AmazonS3ConfigKey::AccessKeyId)
@@ -132,8 +134,8 @@ fn endpoint_name(builder: &AmazonS3Builder) -> String {
     })
 }
 
-/// Makes ring the process's TLS provider. A second call, or a provider that somebody else installed,
-/// changes nothing.
+/// Makes ring the process's TLS provider. A second call, or a provider that somebody else
+/// installed, changes nothing.
 fn install_tls_provider() {
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
 }

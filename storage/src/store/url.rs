@@ -28,7 +28,8 @@ impl FromStr for StoreUrl {
     type Err = ParseStoreUrlError;
 
     /// Hand-made and not by a URL library: RFC 8089 would read the first segment of
-    /// `file://relative/folder` as a host and percent-decode folder names that were meant literally.
+    /// `file://relative/folder` as a host and percent-decode folder names that were meant
+    /// literally.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = |reason| ParseStoreUrlError { url: text.to_owned(), reason };
         let (scheme, rest) = text

@@ -176,7 +176,8 @@ proptest! {
             let (local, _folder) = local_store();
             let store = if remote { Store::in_memory() } else { local };
             let (store, segment) = filled(store, &batches).await;
-            let reader = ColdReader::new(store, ColdOptions { cache_bytes, ..ColdOptions::default() });
+            let options = ColdOptions { cache_bytes, ..ColdOptions::default() };
+            let reader = ColdReader::new(store, options);
             assert!(read_all(&reader, &segment, max_bytes).await == concatenated(&batches));
         });
     }
