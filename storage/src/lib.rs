@@ -29,7 +29,8 @@ pub mod store;
 
 pub use budget::TailBudget;
 pub use engine::{
-    Chain, FatalReport, FlushError, OpenError, Recovered, Storage, StorageOptions, StorageStats,
+    Chain, FatalReport, FlushError, OpenError, OpenedWal, Recovered, Storage, StorageOptions,
+    StorageStats, WalOpener,
 };
 pub use log::{
     AckLatch, AckWait, AppendError, Appended, EpochEnd, EpochHistory, LogConfig, LogPositions,

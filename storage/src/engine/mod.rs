@@ -7,6 +7,7 @@ mod options;
 mod queue;
 mod recovery;
 mod retention;
+mod wal_opener;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use flush::FlushError;
 pub use options::{FatalReport, StorageOptions};
 pub(crate) use queue::TailQueue;
 pub use recovery::{OpenError, Recovered};
+pub use wal_opener::{OpenedWal, WalOpener};
 
 use crate::budget::TailBudget;
 use crate::log::{LogConfig, LogContext, PartitionLog, Restored};

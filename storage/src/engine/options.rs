@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wal_opener::WalOpener;
+
 /// Called once when this process must not go on as the owner of its store: a failed sync, or
 /// another broker that took over. The process is expected to exit.
 #[derive(Clone)]
@@ -29,6 +31,8 @@ impl std::ops::Deref for FatalReport {
 pub struct StorageOptions {
     /// Where the write-ahead log lives.
     pub wal_dir: PathBuf,
+    /// Opens another log than the one in `wal_dir`; for simulations, `None` in production.
+    pub wal_opener: Option<WalOpener>,
     /// Bytes of disk that the write-ahead log may use.
     pub wal_bytes_max: u64,
     /// Bytes of memory that the tail may use; producers wait when it is full.
@@ -52,6 +56,7 @@ impl StorageOptions {
     pub fn new(data_dir: &std::path::Path) -> Self {
         Self {
             wal_dir: data_dir.join("wal"),
+            wal_opener: None,
             wal_bytes_max: 4 << 30,
             tail_bytes_max: 256 << 20,
             flush_interval: Duration::from_secs(30),

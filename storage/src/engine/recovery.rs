@@ -152,6 +152,12 @@ fn open_wal(
             frames.push((frame.lsn, frame.payload));
         }
     };
+    if let Some(opener) = &options.wal_opener {
+        let opened = opener.open(flushed.next())?;
+        opened.frames.into_iter().for_each(keep);
+        opened.wal.trim(flushed);
+        return Ok((frames, opened.wal, opened.report));
+    }
     let on_fatal = options.on_fatal.clone();
     let wal_options = FileWalOptions {
         capacity_bytes: ByteCount(options.wal_bytes_max),
