@@ -33,6 +33,11 @@ mod rows;
 mod slate;
 mod snapshot;
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+#[cfg(test)]
+mod tests;
+
 pub use contract::{
     Catalog, Created, CreatedTopic, FlushCommit, FlushOutcome, MergeCommit, NewTopic,
     PartitionProgress, TrimOutcome,
@@ -48,8 +53,3 @@ pub use rows::{
 };
 pub use slate::SlateCatalog;
 pub use snapshot::Snapshot;
-
-#[cfg(any(test, feature = "test-util"))]
-pub mod conformance;
-#[cfg(test)]
-mod tests;
