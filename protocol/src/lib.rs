@@ -59,6 +59,8 @@ pub use produce::{
     ProduceDecodeError, ProducePartition, ProducePartitionResponse, ProduceRequest,
     ProduceResponse, ProduceTopic, ProduceTopicResponse, RecordError,
 };
+#[cfg(any(test, feature = "test-util"))]
+pub use shape::{SampleRequest, sample_request};
 pub use shape::{ShapeError, ShapeReport, check_request, check_request_within};
 pub use topic::{CurrentLeader, NodeEndpoint, TopicRef};
 pub use versions::{Api, ApiKey, Status};

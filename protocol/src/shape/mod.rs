@@ -18,6 +18,8 @@
 //! The tables are generated from the schemas inside Kafka's client library, for every API of the
 //! broker listener in every version that kafka-protocol decodes.
 
+#[cfg(any(test, feature = "test-util"))]
+mod sample;
 mod schema;
 mod tables;
 #[cfg(test)]
@@ -28,6 +30,8 @@ use antiphon_common::ErrorKind;
 use thiserror::Error;
 
 use crate::wire::{DECODED_BYTES_MAX, Malformed, Reader};
+#[cfg(any(test, feature = "test-util"))]
+pub use sample::{SampleRequest, sample_request};
 use schema::Message;
 use walk::Walk;
 

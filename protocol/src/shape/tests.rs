@@ -1,11 +1,12 @@
 //! The shape check against every message that its tables know.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::Request;
 use proptest::prelude::*;
 
-use super::schema::{Field, Kind, Layout, Message};
+use super::sample::Sample;
+use super::schema::{Kind, Message};
 use super::*;
 use crate::wire::Defect;
 use crate::{Api, DecodeError, decode_request};
@@ -70,75 +71,6 @@ fn message_of(api_key: i16) -> &'static Message {
     tables::REQUESTS.iter().find(|message| message.api_key == api_key).unwrap()
 }
 
-/// A body with one element in every array, and where each array's count stands.
-#[derive(Default)]
-struct Sample {
-    body: Vec<u8>,
-    counts: Vec<usize>,
-}
-
-impl Sample {
-    fn of(message: &Message, version: i16) -> Self {
-        let mut sample = Self::default();
-        sample.fields(message.fields, message.layout(version).unwrap());
-        sample
-    }
-
-    fn fields(&mut self, fields: &[Field], layout: Layout) {
-        let present = |field: &&Field| field.exists(layout);
-        for field in fields.iter().filter(present).filter(|field| field.tag.is_none()) {
-            self.value(&field.kind, field.is_nullable(layout), layout);
-        }
-        if layout.flexible {
-            self.tags(fields.iter().filter(present).filter_map(|f| Some((f.tag?, f))), layout);
-        }
-    }
-
-    fn tags<'f>(&mut self, tags: impl Iterator<Item = (u32, &'f Field)>, layout: Layout) {
-        let tags: Vec<_> = tags.collect();
-        self.body.put_u8(tags.len() as u8);
-        for (tag, field) in tags {
-            let mut content = Self::default();
-            content.value(&field.kind, field.is_nullable(layout), layout);
-            self.body.put_u8(tag as u8);
-            self.body.put_u8(content.body.len() as u8);
-            let start = self.body.len();
-            self.counts.extend(content.counts.iter().map(|at| start + at));
-            self.body.extend(content.body);
-        }
-    }
-
-    fn value(&mut self, kind: &Kind, nullable: bool, layout: Layout) {
-        match kind {
-            Kind::Fixed(bytes) => self.body.put_bytes(0, *bytes),
-            Kind::Text if layout.flexible => self.body.extend([2, b'x']),
-            Kind::Text => self.body.extend([0, 1, b'x']),
-            Kind::Blob if layout.flexible => self.body.extend([2, b'x']),
-            Kind::Blob => self.body.extend([0, 0, 0, 1, b'x']),
-            Kind::Array(element, _) => {
-                self.counts.push(self.body.len());
-                self.body.extend_from_slice(if layout.flexible { &[2] } else { &[0, 0, 0, 1] });
-                self.value(element, false, layout);
-            }
-            Kind::Struct(inner) => {
-                if nullable {
-                    self.body.put_u8(1);
-                }
-                self.fields(inner, layout);
-            }
-        }
-    }
-
-    /// The body with the count at `at` replaced by the largest there is.
-    fn bomb(&self, at: usize, flexible: bool) -> Vec<u8> {
-        let (count, length): (&[u8], _) = match flexible {
-            true => (&[0xff, 0xff, 0xff, 0xff, 0x07], 1),
-            false => (&[0x7f, 0xff, 0xff, 0xff], 4),
-        };
-        [&self.body[..at], count, &self.body[at + length..]].concat()
-    }
-}
-
 #[test]
 fn the_tables_cover_what_the_decoder_decodes() {
     let known = every_request!(known);
@@ -162,7 +94,7 @@ fn a_body_with_everything_in_it_passes_and_decodes() {
     for known in every_request!(known) {
         let message = message_of(known.api_key);
         for version in message.min..=message.max {
-            let sample = Sample::of(message, version);
+            let sample = Sample::of(message, message.layout(version).unwrap());
             let label = format!("{} v{version}", message.name);
             let report = check_request(known.api_key, version, &sample.body).expect(&label);
             assert_eq!((report.elements, report.trailing_bytes), (sample.counts.len(), 0));
@@ -195,7 +127,7 @@ fn a_bomb_in_any_array_of_any_version_is_refused() {
     for message in tables::REQUESTS {
         for version in message.min..=message.max {
             let layout = message.layout(version).unwrap();
-            let sample = Sample::of(message, version);
+            let sample = Sample::of(message, message.layout(version).unwrap());
             for at in &sample.counts {
                 let bomb = sample.bomb(*at, layout.flexible);
                 let refused = check_request(message.api_key, version, &bomb).unwrap_err();
@@ -278,8 +210,9 @@ fn weights_are_the_sizes_of_the_decoded_types() {
 fn sampled() -> impl Strategy<Value = (usize, i16, Vec<u8>)> {
     (0..tables::REQUESTS.len()).prop_flat_map(|index| {
         let message = &tables::REQUESTS[index];
-        (message.min..=message.max)
-            .prop_map(move |version| (index, version, Sample::of(message, version).body))
+        (message.min..=message.max).prop_map(move |version| {
+            (index, version, Sample::of(message, message.layout(version).unwrap()).body)
+        })
     })
 }
 
