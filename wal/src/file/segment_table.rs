@@ -269,3 +269,81 @@ impl SegmentTable {
         (live, self.ready.len() as u64, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::directory::segment_path;
+    use crate::file::segment_file::WriteMode;
+    use std::path::Path;
+
+    const BYTES: u64 = 4 * BLOCK_BYTES as u64;
+
+    fn file(folder: &Path, id: u64) -> SegmentFile {
+        let (path, id) = (segment_path(folder, SegmentId(id)), SegmentId(id));
+        SegmentFile::create(&path, id, BYTES, WriteMode::Buffered).expect("created")
+    }
+
+    fn stored(first_lsn: u64, id: u64, folder: &Path) -> Stored {
+        let leftover = Leftover { path: segment_path(folder, SegmentId(id)), bytes: BYTES };
+        Stored { first_lsn: Lsn(first_lsn), leftover }
+    }
+
+    /// Segment 1 holds frames 1 to 3 and comes from an earlier opening, segment 2 holds 4 to 9,
+    /// segment 3 is active.
+    fn table(folder: &Path) -> SegmentTable {
+        let limits = TableLimits { segment_bytes: BYTES, segments_max: 4, spares_max: 1 };
+        let first = Segment::new(Lsn(4), true, Some(file(folder, 2)));
+        let old = VecDeque::from([stored(1, 1, folder)]);
+        let mut table = SegmentTable::new(limits, old, Vec::new(), first, SegmentId(4));
+        table.ready.push_back(file(folder, 3));
+        table.roll(Lsn(10)).expect("a spare is ready");
+        table
+    }
+
+    fn retired(table: &mut SegmentTable, durable: u64) -> Vec<PathBuf> {
+        table.retire(Lsn(durable));
+        table.unused.drain(..).map(|leftover| leftover.path).collect()
+    }
+
+    #[test]
+    fn only_whole_trimmed_and_durable_segments_are_retired_oldest_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |id| segment_path(folder.path(), SegmentId(id));
+        let mut table = table(folder.path());
+        table.trim(Lsn(2));
+        assert!(retired(&mut table, 20).is_empty(), "frame 3 is not trimmed");
+        table.trim(Lsn(8));
+        assert_eq!(retired(&mut table, 20), [path(1)], "frame 9 is not trimmed");
+        table.trim(Lsn::MAX);
+        assert!(retired(&mut table, 8).is_empty(), "frame 9 is not durable");
+        assert_eq!(retired(&mut table, 9), [path(2)]);
+        assert!(retired(&mut table, 99).is_empty(), "the active segment stays");
+    }
+
+    #[test]
+    fn credit_ends_at_the_capacity_and_files_go_to_the_oldest_waiting_segment() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut table = table(folder.path());
+        table.roll(Lsn(20)).expect("one more file is allowed");
+        assert_eq!(table.roll(Lsn(30)), Err(Shortage::Capacity));
+        assert!(table.is_urgent());
+        assert_eq!(table.begin_chore(Lsn(9)), Some(Chore::Create(SegmentId(4))));
+        assert!(table.finish_with(file(folder.path(), 4)), "a writer may be waiting");
+        assert_eq!(table.active().file.get().map(|file| file.id), Some(SegmentId(4)));
+        assert_eq!(table.begin_chore(Lsn(9)), None, "at capacity there are no spares");
+    }
+
+    #[test]
+    fn without_space_nothing_is_entered_on_credit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut table = table(folder.path());
+        table.finish_without(true);
+        assert_eq!(table.roll(Lsn(20)), Err(Shortage::FileSystem));
+        table.trim(Lsn(3));
+        let recycled = table.begin_chore(Lsn(9));
+        assert!(matches!(recycled, Some(Chore::Recycle(_, SegmentId(4)))), "{recycled:?}");
+        table.finish_with(file(folder.path(), 4));
+        assert_eq!(table.roll(Lsn(20)), Ok(()), "a recycled file needs no space");
+    }
+}
