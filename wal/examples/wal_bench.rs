@@ -38,7 +38,7 @@ impl Plan {
             payload_bytes: number(1024)? as usize,
             in_flight: number(256)? as usize,
             seconds: number(3)?,
-            spin: Duration::from_micros(number(50)?),
+            spin: Duration::from_micros(number(20)?),
             threads: number(1)?,
         })
     }
