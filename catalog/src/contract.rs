@@ -14,7 +14,7 @@ use crate::{
 
 /// The catalog, open for writing by this process.
 ///
-/// Guarantees, to which the tests in [`crate::conformance`] refer by number:
+/// Guarantees, to which the conformance suite (feature `test-util`) refers by number:
 ///
 /// 1. **Durable when it returns.** A call that changes something and returns `Ok` has put the change
 ///    in the object store. Concurrent calls share the wait.
