@@ -2,6 +2,7 @@
 //!
 //! - Topics are sorted by name; no list means all. A page has at most `response_partition_limit`
 //!   partitions, and never more than 2000.
+//! - Lists of eligible leaders are empty, never null: Java's admin client does not expect null.
 //! - The cursor says where the next page begins, perhaps in the middle of a topic.
 
 use antiphon_common::PartitionIndex;
@@ -89,8 +90,8 @@ fn describe(
             .with_leader_epoch(epoch)
             .with_replica_nodes(vec![me])
             .with_isr_nodes(vec![me])
-            .with_eligible_leader_replicas(None)
-            .with_last_known_elr(None)
+            .with_eligible_leader_replicas(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()))
     });
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(TopicName(topic.name.clone())))

@@ -26,6 +26,7 @@ mod a35_describe_log_dirs;
 mod a37_create_partitions;
 mod a42_delete_groups;
 mod a44_incremental_alter_configs;
+mod a46_list_partition_reassignments;
 mod a47_offset_delete;
 mod a60_describe_cluster;
 mod a75_describe_topic_partitions;
@@ -137,6 +138,7 @@ async fn control(context: RequestContext, key: ApiKey, body: Bytes) -> Outcome {
         ApiKey::CreatePartitions => answer(context, body, a37_create_partitions::handle).await,
         ApiKey::DeleteGroups => answer(context, body, a42_delete_groups::handle).await,
         ApiKey::IncrementalAlterConfigs => answer(context, body, a44_incremental_alter_configs::handle).await,
+        ApiKey::ListPartitionReassignments => answer(context, body, a46_list_partition_reassignments::handle).await,
         ApiKey::OffsetDelete => answer(context, body, a47_offset_delete::handle).await,
         ApiKey::DescribeCluster => answer(context, body, a60_describe_cluster::handle).await,
         ApiKey::DescribeTopicPartitions => answer(context, body, a75_describe_topic_partitions::handle).await,

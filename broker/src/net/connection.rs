@@ -27,6 +27,9 @@ use crate::broker::Broker;
 const SLICES_PER_WRITE: usize = 64;
 /// A buffer that grew beyond this is given back when the connection goes quiet.
 const KEPT_BUFFER_BYTES: usize = 64 << 10;
+/// The slowest that a frame may arrive, in bytes per second, once the stall timeout has passed: a
+/// client that sends a byte now and then must not hold its buffer and its place for hours.
+const FRAME_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 /// How long a connection must be quiet for that.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -68,6 +71,7 @@ pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, broker: Arc<B
         buffer: BytesMut::new(),
         pending: VecDeque::new(),
         admitted: None,
+        frame_began: None,
         context,
         broker: Arc::clone(&broker),
         stopping: broker.stopping(),
@@ -87,6 +91,8 @@ struct Connection<'a> {
     pending: VecDeque<PendingReply>,
     /// Room in the budget of large requests for the frame being received.
     admitted: Option<OwnedSemaphorePermit>,
+    /// When the first bytes of the frame being received came, by the monotonic clock.
+    frame_began: Option<Duration>,
     context: Arc<ConnectionContext>,
     broker: Arc<Broker>,
     stopping: watch::Receiver<bool>,
@@ -138,6 +144,7 @@ impl Connection<'_> {
         let outcome = api::handle(request, body).await;
         drop(frame);
         self.admitted = None;
+        self.frame_began = None;
         match outcome {
             Outcome::Reply(bytes, room) => {
                 let written = self.write(bytes).await;
@@ -195,6 +202,7 @@ impl Connection<'_> {
         let limits = self.broker.options().limits;
         let in_frame = !self.buffer.is_empty();
         if in_frame {
+            self.check_pace(limits.stall_timeout)?;
             self.admit_large().await;
         }
         let patience = if in_frame { limits.stall_timeout } else { QUIET };
@@ -229,6 +237,15 @@ impl Connection<'_> {
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Ended::Idle(idle_timeout)),
         }
+    }
+
+    /// Ends a connection whose frame arrives too slowly.
+    fn check_pace(&mut self, stall_timeout: Duration) -> Result<(), Ended> {
+        let now = self.broker.environment().clock.monotonic();
+        let began = *self.frame_began.get_or_insert(now);
+        let received = self.buffer.len() as u64;
+        let allowed = stall_timeout + Duration::from_secs(received / FRAME_BYTES_PER_SECOND_MIN);
+        if now.saturating_sub(began) > allowed { Err(Ended::Stalled(allowed)) } else { Ok(()) }
     }
 
     /// Before a large frame is received, takes its place in the budget of large requests.

@@ -20,6 +20,7 @@ pub(super) fn round_trip() -> Vec<ApiKey> {
         round_trips::<DeleteRecordsRequest>(delete_records),
         round_trips::<CreatePartitionsRequest>(create_partitions),
         round_trips::<DescribeTopicPartitionsRequest>(describe_topic_partitions),
+        round_trips::<ListPartitionReassignmentsRequest>(list_partition_reassignments),
     ]
 }
 
@@ -154,6 +155,13 @@ fn create_partitions(_version: i16) -> CreatePartitionsResponse {
         .with_error_code(ErrorCode::INVALID_PARTITIONS.get())
         .with_error_message(some("the topic has 6 partitions already"));
     CreatePartitionsResponse::default().with_throttle_time_ms(3).with_results(vec![result])
+}
+
+fn list_partition_reassignments(_version: i16) -> ListPartitionReassignmentsResponse {
+    ListPartitionReassignmentsResponse::default()
+        .with_throttle_time_ms(3)
+        .with_error_code(ErrorCode::NONE.get())
+        .with_error_message(None)
 }
 
 fn describe_topic_partitions(_version: i16) -> DescribeTopicPartitionsResponse {
