@@ -67,9 +67,20 @@ struct PartitionRun {
     size_bytes: u64,
 }
 
-/// Serialises flushes: objects of one partition are committed in offset order.
+/// One flush, from the batches that it takes to the commit that names its objects.
+///
+/// It is kept until it has succeeded, and tried again with the *same* objects: an attempt whose
+/// answer was lost may have been committed, and only the same ids let the catalog see that.
+#[derive(Debug)]
+struct PreparedFlush {
+    runs: BTreeMap<PartitionId, PartitionRun>,
+    objects: Vec<BuiltObject>,
+    through: Lsn,
+}
+
+/// Serialises flushes, so that objects of one partition are committed in offset order.
 #[derive(Debug, Default)]
-pub(super) struct FlushTurn(Mutex<()>);
+pub(super) struct FlushTurn(Mutex<Option<PreparedFlush>>);
 
 impl Storage {
     /// Flushes when it is time, by size and by age, until told to stop.
@@ -114,18 +125,28 @@ impl Storage {
 
     /// Flushes one prefix of the unflushed batches. Returns how many bytes are still unflushed.
     pub(super) async fn flush_once(self: &Arc<Self>) -> Result<u64, FlushError> {
-        let _turn = self.flush_turn.0.lock().await;
-        let batches = self.context.queue.peek_unflushed(self.options.flush_bytes_max);
-        let Some(through) = batches.last().map(|entry| entry.batch.lsn) else { return Ok(0) };
-        let runs = by_partition(batches);
-        let objects = self.build_objects(&runs)?;
-        self.put_objects(&objects).await?;
-        self.commit(&runs, &objects, through).await?;
+        let mut turn = self.flush_turn.0.lock().await;
+        if turn.is_none() {
+            *turn = self.prepare()?;
+        }
+        let Some(flush) = turn.as_ref() else { return Ok(0) };
+        self.put_objects(&flush.objects).await?;
+        self.commit(flush).await?;
+        let through = flush.through;
+        debug!(lsn = through.get(), objects = flush.objects.len(), "flushed");
+        *turn = None;
         self.context.queue.mark_flushed(through);
         self.context.wal.trim(through);
         self.evict();
-        debug!(lsn = through.get(), objects = objects.len(), "flushed");
         Ok(self.context.queue.unflushed_bytes())
+    }
+
+    fn prepare(&self) -> Result<Option<PreparedFlush>, FlushError> {
+        let batches = self.context.queue.peek_unflushed(self.options.flush_bytes_max);
+        let Some(through) = batches.last().map(|entry| entry.batch.lsn) else { return Ok(None) };
+        let runs = by_partition(batches);
+        let objects = self.build_objects(&runs)?;
+        Ok(Some(PreparedFlush { runs, objects, through }))
     }
 
     fn build_objects(
@@ -176,12 +197,8 @@ impl Storage {
 
     /// Commits and publishes. Partitions are locked against other changes of their history for as
     /// long as the transaction takes, in id order, so that readers of the rows see all or none.
-    async fn commit(
-        &self,
-        runs: &BTreeMap<PartitionId, PartitionRun>,
-        objects: &[BuiltObject],
-        through: Lsn,
-    ) -> Result<(), FlushError> {
+    async fn commit(&self, flush: &PreparedFlush) -> Result<(), FlushError> {
+        let PreparedFlush { runs, objects, through } = flush;
         let mut turns = Vec::with_capacity(runs.len());
         for run in runs.values() {
             turns.push(run.log.lock_history().await);
@@ -201,7 +218,7 @@ impl Storage {
             }));
         }
         let commit = FlushCommit {
-            flushed_lsn: through,
+            flushed_lsn: *through,
             objects: objects.iter().map(|object| self.object_row(object)).collect(),
             segments: segments.clone(),
             partitions: progress,

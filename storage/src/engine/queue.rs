@@ -50,9 +50,9 @@ impl TailQueue {
         Self { queue: Mutex::default(), flush_threshold, pressure: Notify::new() }
     }
 
-    /// What holding `batch` in memory is charged.
-    pub(crate) fn cost_of(batch: &TailBatch) -> u64 {
-        batch.bytes.len() as u64 + OVERHEAD_BYTES
+    /// What holding a batch of `length` bytes in memory is charged.
+    pub(crate) fn cost_of(length: usize) -> u64 {
+        length as u64 + OVERHEAD_BYTES
     }
 
     pub(crate) fn push(

@@ -87,7 +87,7 @@ impl Storage {
         store: Store,
         config_of: impl Fn(&antiphon_catalog::PartitionRow) -> Arc<LogConfig>,
     ) -> Result<(Arc<Self>, Recovered), OpenError> {
-        let producers = load_producers(&*catalog, snapshot).await?;
+        let producers = load_producers(&*catalog).await?;
         let (frames, wal, report) = open_wal(&options, environment, snapshot)?;
         let context = Arc::new(LogContext {
             wal,
@@ -161,6 +161,8 @@ fn open_wal(
     let on_fatal = options.on_fatal.clone();
     let wal_options = FileWalOptions {
         capacity_bytes: ByteCount(options.wal_bytes_max),
+        // The budget of the tail makes producers wait long before this refuses anything.
+        backlog_bytes: ByteCount(2 * options.tail_bytes_max),
         first_lsn_if_empty: flushed.next(),
         expected_start: flushed.next(),
         on_fatal: Some(Box::new(move |fault| on_fatal(&format!("{fault}")))),
@@ -179,27 +181,17 @@ type Producers = HashMap<PartitionId, (ProducerStates, ProducerStates)>;
 
 /// Producer states as of each partition's `flushed_end`, twice: one copy follows the tail, the
 /// other the flushes.
-async fn load_producers(
-    catalog: &dyn Catalog,
-    snapshot: &Snapshot,
-) -> Result<Producers, OpenError> {
+async fn load_producers(catalog: &dyn Catalog) -> Result<Producers, OpenError> {
     let mut producers = Producers::new();
-    for partition in &snapshot.partitions {
-        let rows = catalog.producers(partition.partition_id).await?;
-        if rows.is_empty() {
-            continue;
-        }
-        let mut states = ProducerStates::new(ProducerStateLimits::default());
-        for row in rows {
-            let entry =
-                ProducerEntry::decode(&row.state).map_err(|source| OpenError::Producer {
-                    partition: row.partition_id,
-                    producer_id: row.producer_id,
-                    source,
-                })?;
-            states.restore(entry);
-        }
-        producers.insert(partition.partition_id, (states.clone(), states));
+    for row in catalog.all_producers().await? {
+        let entry = ProducerEntry::decode(&row.state).map_err(|source| OpenError::Producer {
+            partition: row.partition_id,
+            producer_id: row.producer_id,
+            source,
+        })?;
+        let (live, flushed) = producers.entry(row.partition_id).or_insert_with(no_producers);
+        live.restore(entry.clone());
+        flushed.restore(entry);
     }
     Ok(producers)
 }

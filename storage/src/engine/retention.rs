@@ -21,6 +21,7 @@ impl Storage {
                 _ = stop.changed() => break,
             }
             self.enforce_retention().await;
+            self.finish_topic_deletions().await;
             self.delete_due_objects().await;
         }
     }
@@ -37,6 +38,17 @@ impl Storage {
                 warn!(partition = log.id().0, error = %Chain(&error), "retention failed");
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Goes on with deletions of topics that a crash or an error interrupted.
+    async fn finish_topic_deletions(&self) {
+        match self.context.catalog.resume_topic_deletions().await {
+            Ok(0) => {}
+            Ok(topics) => info!(topics, "finished interrupted topic deletions"),
+            Err(error) => {
+                warn!(error = %Chain(&error), "topic deletions will be tried again");
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use super::ack::AckLatch;
 use super::config::TimestampSource;
 use super::partition_log::{LogState, PartitionLog};
 use super::tail::TailBatch;
-use crate::engine::frame;
+use crate::engine::{TailQueue, frame};
 
 /// Below this many bytes a batch is copied out of the log's slab: its slice would pin a block of
 /// the slab many times its own size.
@@ -146,6 +146,9 @@ impl PartitionLog {
                 ErrorKind::Invalid => AppendError::TooLarge(error),
                 _ => AppendError::Unwritable(error),
             })?;
+        // From here on the bytes are in memory, so they count before they are durable: a slow disk
+        // must make producers wait as a slow bucket does.
+        self.context.budget.charge(TailQueue::cost_of(batch.len()));
         // The completion takes the state's lock, which the caller holds: it cannot come before this.
         state.in_flight.push_back(PendingBatch {
             base_offset,
@@ -171,6 +174,7 @@ impl PartitionLog {
         let batch = pending.with_bytes(frame::batch_of(&written));
         if state.deleted {
             state.high_watermark = batch.last_offset.next();
+            self.context.budget.refund(TailQueue::cost_of(batch.bytes.len()));
         } else {
             self.make_visible(&mut state, batch);
         }

@@ -187,6 +187,7 @@ impl PartitionLog {
         if let Ok(header) = antiphon_records::BatchHeader::parse(&batch.bytes) {
             state.producers.replay(&header, batch.base_offset, self.context.clock.now());
         }
+        self.context.budget.charge(TailQueue::cost_of(batch.bytes.len()));
         self.make_visible(&mut state, batch);
         true
     }
@@ -204,11 +205,10 @@ impl PartitionLog {
         state.epochs.begin(epoch, start);
     }
 
-    /// Makes a durable batch readable and charges its memory. The caller holds the state.
+    /// Makes a durable batch readable. The caller holds the state and has charged the memory.
     pub(super) fn make_visible(self: &Arc<Self>, state: &mut LogState, batch: TailBatch) {
         assert!(batch.base_offset >= state.high_watermark, "durability is announced in log order");
-        let cost = TailQueue::cost_of(&batch);
-        self.context.budget.charge(cost);
+        let cost = TailQueue::cost_of(batch.bytes.len());
         let now = self.context.clock.monotonic();
         self.context.queue.push(self, &batch, cost, now);
         state.high_watermark = batch.last_offset.next();
