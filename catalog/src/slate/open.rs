@@ -72,16 +72,16 @@ async fn open_database(options: &OpenOptions) -> Result<Db, OpenError> {
 
 /// What the last run left.
 struct Loaded {
-    previous: Option<BrokerRow>,
+    brokers: Vec<BrokerRow>,
     effects: Vec<Effect>,
     configs: Vec<BrokerConfigRow>,
 }
 
 async fn load(db: &Db, options: &OpenOptions) -> Result<Loaded, OpenError> {
-    let mut loaded = Loaded { previous: None, effects: Vec::new(), configs: Vec::new() };
+    let mut loaded = Loaded { brokers: Vec::new(), effects: Vec::new(), configs: Vec::new() };
     let range = vec![RowKind::ALL[0].tag()]..vec![RowKind::FIRST_NOT_LOADED.tag()];
     scan_entries(db, OPERATION, range, |entry| match entry {
-        Entry::Broker(row) if row.broker_id == options.broker_id => loaded.previous = Some(row),
+        Entry::Broker(row) => loaded.brokers.push(row),
         Entry::Topic(row) => loaded.effects.push(Effect::Topic(row)),
         Entry::Partition(row) => loaded.effects.push(Effect::Partition(row)),
         Entry::Counter(row) => loaded.effects.push(Effect::Counter(row)),
@@ -90,18 +90,17 @@ async fn load(db: &Db, options: &OpenOptions) -> Result<Loaded, OpenError> {
         _ => {}
     })
     .await?;
-    check_data_folder(loaded.previous.as_ref(), options)?;
+    check_data_folder(&loaded.brokers, options)?;
     Ok(loaded)
 }
 
-/// Refuses to start without the folder that holds acknowledged records which are nowhere else.
-fn check_data_folder(previous: Option<&BrokerRow>, options: &OpenOptions) -> Result<(), OpenError> {
-    match previous {
-        Some(row)
-            if !row.clean_stop
-                && row.data_dir_id != options.data_dir_id
-                && !options.give_up_other_data_dir =>
-        {
+/// Refuses to start without the folder that holds acknowledged records which are nowhere else. Every
+/// broker's row counts, not only ours: a store has one owner, and whoever opens it under another
+/// broker id takes the same partitions over.
+fn check_data_folder(brokers: &[BrokerRow], options: &OpenOptions) -> Result<(), OpenError> {
+    let elsewhere = |row: &&BrokerRow| !row.clean_stop && row.data_dir_id != options.data_dir_id;
+    match brokers.iter().find(elsewhere) {
+        Some(row) if !options.give_up_other_data_dir => {
             let (expected, found) = (row.data_dir_id, options.data_dir_id);
             Err(OpenError::OtherDataFolder { expected, found })
         }
@@ -115,7 +114,10 @@ async fn start(
     cluster: ClusterRow,
     loaded: Loaded,
 ) -> Result<(Arc<SlateCatalog>, Snapshot), OpenError> {
-    let Loaded { previous, effects, configs } = loaded;
+    let Loaded { brokers, effects, configs } = loaded;
+    let (ours, others): (Vec<_>, Vec<_>) =
+        brokers.into_iter().partition(|row| row.broker_id == options.broker_id);
+    let previous = ours.into_iter().next();
     let broker = next_run(previous.as_ref(), &options);
     let mut state = State::new(broker.clone());
     state.apply(effects);
@@ -141,6 +143,11 @@ async fn start(
     };
     let mut transaction = Transaction::default();
     transaction.put_broker(broker);
+    // What was given up is given up; nobody has to say so at every start.
+    let given_up = |row: &BrokerRow| !row.clean_stop && row.data_dir_id != options.data_dir_id;
+    for row in others.into_iter().filter(given_up) {
+        transaction.put(&BrokerRow { clean_stop: true, ..row });
+    }
     let turn = catalog.turn().await;
     catalog.commit(OPERATION, turn, transaction).await?;
     Ok((Arc::new(catalog), snapshot))

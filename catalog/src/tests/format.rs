@@ -1,6 +1,6 @@
 //! What is decided before anything is fenced or written.
 
-use antiphon_common::ErrorKind;
+use antiphon_common::{BrokerId, ErrorKind};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -93,6 +93,24 @@ async fn acknowledged_records_in_another_folder_are_not_given_up_silently() {
             assert_eq!(snapshot.broker_epoch.get(), 1, "the refusal took no epoch");
         }
     }
+}
+
+/// Another broker id is no way around it: it would take the same partitions over.
+#[tokio::test]
+async fn another_broker_id_does_not_give_up_records_silently() {
+    let fixture = StoreFixture::memory();
+    drop(fixture.open_slate().await.expect("open"));
+    let other = OpenOptions {
+        broker_id: BrokerId(fixture.options().broker_id.0 + 1),
+        data_dir_id: Uuid::from_u128(2),
+        ..fixture.options()
+    };
+    let refused = SlateCatalog::open(other.clone()).await.expect_err("unflushed records elsewhere");
+    assert!(matches!(refused, OpenError::OtherDataFolder { .. }), "{refused:?}");
+    let given_up = OpenOptions { give_up_other_data_dir: true, ..other.clone() };
+    let (catalog, _) = SlateCatalog::open(given_up).await.expect("as it was told");
+    drop(catalog);
+    SlateCatalog::open(other).await.expect("being told once is enough");
 }
 
 /// Two processes that create one catalog at the same time agree on its identity.
