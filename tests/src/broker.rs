@@ -216,7 +216,10 @@ impl TestBroker {
 
     /// Sends SIGTERM and does not wait.
     pub fn ask_to_stop(&self) {
-        send(self.child.as_ref().expect("the broker is not running"), rustix::process::Signal::TERM);
+        send(
+            self.child.as_ref().expect("the broker is not running"),
+            rustix::process::Signal::TERM,
+        );
     }
 
     /// Waits until the process ends by itself.

@@ -62,7 +62,11 @@ impl RawClient {
     }
 
     /// Sends a request and reads its answer.
-    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, CallError> {
+    pub fn call<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<R::Response, CallError> {
         let id = self.send(version, request)?;
         self.receive::<R>(version, id)
     }
@@ -101,8 +105,8 @@ impl RawClient {
     /// Sends a header of this API and version, and `body` after it, as one frame.
     pub fn send_body(&mut self, api_key: i16, version: i16, body: &[u8]) -> io::Result<()> {
         self.correlation_id += 1;
-        let flexible = antiphon_protocol::Api::find(api_key)
-            .is_some_and(|api| api.is_flexible(version));
+        let flexible =
+            antiphon_protocol::Api::find(api_key).is_some_and(|api| api.is_flexible(version));
         let frame = frame_of(api_key, version, self.correlation_id, flexible, body);
         self.stream.write_all(&frame)
     }

@@ -32,9 +32,8 @@ impl Journal {
 
     /// Warnings, errors and panics that the test did not say it expects.
     pub fn unexpected(&self) -> Vec<String> {
-        let is_bad = |line: &&str| {
-            ["ERROR ", "WARN ", "panicked at"].iter().any(|mark| line.contains(mark))
-        };
+        let is_bad =
+            |line: &&str| ["ERROR ", "WARN ", "panicked at"].iter().any(|mark| line.contains(mark));
         let is_allowed = |line: &str| self.allowed.iter().any(|part| line.contains(part));
         let text = self.text();
         let bad = text.lines().filter(is_bad).filter(|line| !is_allowed(line));

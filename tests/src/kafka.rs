@@ -4,7 +4,9 @@
 
 use antiphon_protocol::ErrorCode;
 use bytes::Bytes;
-use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
@@ -16,9 +18,10 @@ use kafka_protocol::messages::offset_commit_request::{
 };
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest, GroupId,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest, ProducerId, TopicName,
+    BrokerId, DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    FindCoordinatorRequest, GroupId, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProducerId,
+    TopicName,
 };
 use kafka_protocol::protocol::Request;
 use uuid::Uuid;
@@ -125,7 +128,10 @@ impl Kafka {
     /// What Metadata says of a topic, without creating it.
     pub fn topic(&mut self, name: &str) -> TopicInfo {
         let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(name))));
-        let answer = self.call(12, &MetadataRequest::default().with_topics(Some(vec![asked])));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![asked]))
+            .with_allow_auto_topic_creation(false);
+        let answer = self.call(12, &request);
         let topic = answer.topics.into_iter().next().expect("an answer for the topic");
         let mut partitions = topic.partitions;
         partitions.sort_by_key(|partition| partition.partition_index);
@@ -275,7 +281,8 @@ impl Kafka {
             .with_resource_type(TOPIC_RESOURCE)
             .with_resource_name(text(topic))
             .with_configuration_keys(Some(vec![text(name)]));
-        let answer = self.call(4, &DescribeConfigsRequest::default().with_resources(vec![resource]));
+        let answer =
+            self.call(4, &DescribeConfigsRequest::default().with_resources(vec![resource]));
         let result = answer.results.into_iter().next().expect("an answer for the topic");
         assert_eq!(result.error_code, 0, "{topic}");
         let config = result.configs.into_iter().next().expect("the setting");
@@ -303,6 +310,17 @@ impl Kafka {
         ErrorCode(answer.responses.first().expect("an answer for the topic").error_code)
     }
 
+    /// Waits until the broker coordinates a group. Looking for a coordinator is what creates the
+    /// topic that groups live in.
+    pub fn find_coordinator(&mut self, group: &str) {
+        let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+        eventually("a coordinator", || {
+            let answer = self.call(4, &request);
+            let found = settled(ErrorCode(answer.coordinators.first()?.error_code));
+            found.map(|code| assert_eq!(code, ErrorCode::NONE))
+        });
+    }
+
     /// Commits an offset for a group without members, waiting for its coordinator.
     pub fn commit(&mut self, group: &str, topic: &str, partition: i32, offset: i64) {
         let asked = OffsetCommitRequestPartition::default()
@@ -317,6 +335,7 @@ impl Kafka {
             .with_generation_id_or_member_epoch(-1)
             .with_group_instance_id(None)
             .with_topics(vec![topics]);
+        self.find_coordinator(group);
         eventually("the coordinator to commit", || {
             let answer = self.call(8, &request);
             let code = answer.topics.first()?.partitions.first()?.error_code;
@@ -332,6 +351,7 @@ impl Kafka {
         let request = OffsetFetchRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_topics(Some(vec![topics]));
+        self.find_coordinator(group);
         eventually("the coordinator to tell", || {
             let answer = self.call(7, &request);
             let code = settled(ErrorCode(answer.error_code))?;

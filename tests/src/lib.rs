@@ -72,11 +72,7 @@ pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// As [`eventually`], with a patience of its own.
-pub fn within<T>(
-    patience: Duration,
-    what: &str,
-    mut condition: impl FnMut() -> Option<T>,
-) -> T {
+pub fn within<T>(patience: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     const POLL: Duration = Duration::from_millis(1);
     let watch = Stopwatch::start();
     loop {

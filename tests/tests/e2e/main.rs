@@ -1,0 +1,25 @@
+//! A broker and its clients, from end to end: the binary as a process, Kafka's wire, real files.
+//!
+//! ```text
+//!   crash        kill -9 in mid-produce: what was acked stays, once, where it was
+//!   duplicates   idempotent producers across restarts and across the loss of the local disk
+//!   moving       clean stops: the store alone brings everything back
+//!   refusals     starts that must not happen, and must change nothing
+//!   fetching     limits, long polls, ranges, fetches from history
+//!   offsets      ListOffsets by time and meaning, DeleteRecords, retention
+//!   topics       creating, settings, growing, deleting, creating again
+//!   producing    acks, and batches of every codec
+//!   groups       members, static members, commits that outlive a crash
+//!   scale        a thousand partitions; start-up time and memory of an idle broker
+//! ```
+
+mod crash;
+mod duplicates;
+mod fetching;
+mod groups;
+mod moving;
+mod offsets;
+mod producing;
+mod refusals;
+mod scale;
+mod topics;
