@@ -7,6 +7,7 @@
 //! of the database has reached the object store. The turn ends before the wait, so that changes
 //! arriving during one upload share the next.
 
+mod clock;
 mod commits;
 mod database;
 mod deletions;

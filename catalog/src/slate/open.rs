@@ -12,6 +12,7 @@ use slatedb::config::CloseOptions;
 use slatedb::{Db, ErrorKind as DatabaseKind};
 
 use super::SlateCatalog;
+use super::clock::DatabaseClock;
 use super::database::Database;
 use super::settings;
 use super::state::State;
@@ -61,6 +62,7 @@ async fn open_database(options: &OpenOptions) -> Result<Db, OpenError> {
     let opened = Db::builder(options.database_location(), Arc::clone(&options.store))
         .with_settings(settings::database())
         .with_db_cache(settings::cache(), 0)
+        .with_system_clock(Arc::new(DatabaseClock::new(Arc::clone(&options.environment.clock))))
         .with_seed(options.environment.entropy.u64())
         .build()
         .await;
