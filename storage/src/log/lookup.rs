@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use antiphon_common::{LeaderEpoch, Offset, Timestamp};
-use antiphon_records::{ReadError, batches_in, first_record_at_or_after};
+use antiphon_records::{BatchHeader, Compression, ReadError, batches_in, first_record_at_or_after};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::epochs::EpochEnd;
 use super::partition_log::PartitionLog;
@@ -13,6 +14,11 @@ use crate::cold::SegmentRef;
 
 /// How far one batch may grow when it is decompressed to look into it.
 const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// One batch of the whole process is unpacked for a lookup at a time, off the threads that serve
+/// connections: forty kilobytes of zstd unfold to the limit above and keep a processor busy for a
+/// second, so a client that asks twenty times would otherwise stop live traffic for that long.
+static UNPACKING: Semaphore = Semaphore::const_new(1);
 
 /// A record's position and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +64,7 @@ impl PartitionLog {
             }
             from = segment.last_offset.next();
         }
-        self.find_in_tail(flushed_end.max(log_start), timestamp)
+        self.find_in_tail(flushed_end.max(log_start), timestamp).await
     }
 
     async fn segment_as_new_as(
@@ -91,7 +97,7 @@ impl PartitionLog {
                 if header.last_offset() < from {
                     continue;
                 }
-                if let Some(found) = self.search_batch(&batch, from, timestamp)? {
+                if let Some(found) = self.search_batch(batch, from, timestamp).await? {
                     return Ok(Some(found));
                 }
                 // The index promised a record as new as this; its batch's maximum belongs to a
@@ -101,7 +107,7 @@ impl PartitionLog {
         }
     }
 
-    fn find_in_tail(
+    async fn find_in_tail(
         &self,
         from: Offset,
         timestamp: Timestamp,
@@ -113,20 +119,24 @@ impl PartitionLog {
                 state.tail.at_or_after(from, timestamp).cloned()
             };
             let Some(batch) = candidate else { return Ok(None) };
-            if let Some(found) = self.search_batch(&batch.bytes, from, timestamp)? {
+            let last_offset = batch.last_offset;
+            if let Some(found) = self.search_batch(batch.bytes, from, timestamp).await? {
                 return Ok(Some(found));
             }
-            from = batch.last_offset.next();
+            from = last_offset.next();
         }
     }
 
-    fn search_batch(
+    async fn search_batch(
         &self,
-        batch: &Bytes,
+        batch: Bytes,
         from: Offset,
         timestamp: Timestamp,
     ) -> Result<Option<OffsetAndTimestamp>, LookupError> {
-        let found = first_record_at_or_after(batch, timestamp, DECOMPRESSED_BYTES_MAX);
+        let plain = BatchHeader::parse(&batch)
+            .is_ok_and(|header| matches!(header.compression(), Ok(Compression::None)));
+        let search = move || first_record_at_or_after(&batch, timestamp, DECOMPRESSED_BYTES_MAX);
+        let found = if plain { search() } else { unpacking(search).await };
         let found = found.map_err(|source| LookupError::Batch { partition: self.id, source })?;
         // Only a start of the log inside a batch (DeleteRecords) can lie above the record found.
         let found = found.filter(|(offset, _)| *offset >= from);
@@ -156,5 +166,19 @@ impl PartitionLog {
     pub fn epoch_at(&self, offset: Offset) -> LeaderEpoch {
         let state = self.state.lock();
         state.epochs.epoch_at(offset).unwrap_or(state.leader_epoch)
+    }
+}
+
+/// Runs `search` where it may take its time, when it is its turn.
+async fn unpacking<T: Send + 'static>(search: impl FnOnce() -> T + Send + 'static) -> T {
+    // Nobody closes it; and whoever is dropped while waiting gives the turn back.
+    let turn = UNPACKING.acquire().await;
+    let searching = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        search()
+    });
+    match searching.await {
+        Ok(found) => found,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }
