@@ -163,8 +163,11 @@ impl Storage {
                 warn!(error = %Chain(&error), "a background task did not end by itself");
             }
         }
-        let complete = self.drain(&mut progress).await;
+        let drained = self.drain(&mut progress).await;
+        // Frames that were still being written when the queue was empty become durable, and are
+        // acknowledged, by closing the log: the bucket needs them too.
         self.context.wal.close();
+        let complete = drained && self.drain(&mut progress).await;
         let catalog = &self.context.catalog;
         if complete && let Err(error) = catalog.mark_clean_stop(self.context.wal.durable()).await {
             warn!(error = %Chain(&error), "the clean stop was not noted");
