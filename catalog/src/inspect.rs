@@ -10,7 +10,7 @@ use slatedb::{DbIterator, DbReadOps, DbReader, DbReaderMode};
 
 use crate::options::{cluster_location, database_location};
 use crate::rows::Row;
-use crate::slate::{BULK_READ, hexadecimal};
+use crate::slate::{BULK_READ, hexadecimal, prefix_range};
 use crate::{
     BrokerConfigRow, BrokerRow, CatalogError, ClusterRow, CounterRow, DeletionRow, ObjectRow,
     OpenError, PartitionRow, ProducerRow, RowError, RowKind, SegmentRow, TopicDeletionRow,
@@ -121,6 +121,24 @@ impl Inspector {
         let closed = self.reader.close().await;
         closed.map_err(|source| CatalogError::from_database(OPERATION, source))
     }
+}
+
+/// The rows of all brokers, read without opening for writing.
+pub(crate) async fn read_brokers(
+    store: Arc<dyn ObjectStore>,
+    prefix: &Path,
+) -> Result<Vec<BrokerRow>, OpenError> {
+    let inspector = Inspector::open(store, prefix).await?;
+    let mut brokers = Vec::new();
+    let range = prefix_range(vec![RowKind::Broker.tag()]);
+    let scanned = scan_entries(&inspector.reader, OPERATION, range, |entry| {
+        if let Entry::Broker(row) = entry {
+            brokers.push(row);
+        }
+    });
+    scanned.await?;
+    inspector.close().await?;
+    Ok(brokers)
 }
 
 /// Calls `visit` with every row in `range`. Rows of kinds that this program does not know are left

@@ -30,6 +30,10 @@ pub struct OpenOptions {
     pub data_dir_id: Uuid,
     /// Open although the last run's unflushed records are in another folder: they are given up.
     pub give_up_other_data_dir: bool,
+    /// Look at the rows of data folders by reading, before opening fences whoever has the catalog
+    /// open: a start that is refused then ends nobody. Reads the database's log twice, so it is for
+    /// folders that can hardly be the last run's, such as new ones.
+    pub look_first: bool,
     /// Create the catalog if there is none.
     pub create_if_missing: bool,
     /// Time and randomness.
@@ -57,6 +61,7 @@ impl OpenOptions {
             broker_id,
             data_dir_id,
             give_up_other_data_dir: false,
+            look_first: false,
             create_if_missing: true,
             environment,
             deletion_grace: DELETION_GRACE,

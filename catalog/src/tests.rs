@@ -47,7 +47,7 @@ impl StoreFixture {
         Self::over(Arc::new(InMemory::new()))
     }
 
-    fn local_files() -> Self {
+    pub(crate) fn local_files() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = LocalFileSystem::new_with_prefix(folder.path()).expect("a local store");
         let fixture = Self::over(Arc::new(store.with_fsync(true)));

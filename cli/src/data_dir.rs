@@ -4,6 +4,7 @@
 //! DATA-DIR/
 //!   antiphon      text: `antiphon data folder, format 1, id UUID`; locked while a broker uses it
 //!   wal/          the write-ahead log
+//!   wal.void/     a log that another folder has overtaken, kept for a person to look into
 //!   store/        the store, when it is a local one and nothing else was said
 //! ```
 
@@ -39,6 +40,8 @@ pub(crate) enum DataDirError {
 pub(crate) struct DataDir {
     pub(crate) id: Uuid,
     pub(crate) path: PathBuf,
+    /// Whether it was made just now, so that no run can have left anything in it.
+    pub(crate) is_new: bool,
     /// The lock goes when the file is closed.
     _lock: File,
 }
@@ -66,7 +69,8 @@ impl DataDir {
             .map_err(|_| DataDirError::InUse(path.to_owned()))?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|_| DataDirError::NotOurs(marker.clone()))?;
-        let id = if text.is_empty() {
+        let is_new = text.is_empty();
+        let id = if is_new {
             let id = entropy.uuid();
             writeln!(file, "antiphon data folder, format {FORMAT}, id {id}").map_err(io)?;
             file.sync_all().map_err(io)?;
@@ -75,8 +79,25 @@ impl DataDir {
         } else {
             parse(&text, path)?
         };
-        Ok(Self { id, path: path.to_owned(), _lock: file })
+        Ok(Self { id, path: path.to_owned(), is_new, _lock: file })
     }
+}
+
+/// Puts the write-ahead log aside when another folder has served the store since it was written: what
+/// it held was uploaded, or given up, and must not come back on top of what was written since. Only
+/// the last such log is kept. Returns whether there was one.
+pub(crate) fn set_log_aside(path: &Path) -> Result<bool, DataDirError> {
+    let io = |source| DataDirError::Io { path: path.to_owned(), source };
+    let (log, aside) = (path.join("wal"), path.join("wal.void"));
+    if !log.exists() {
+        return Ok(false);
+    }
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).map_err(io)?;
+    }
+    std::fs::rename(&log, &aside).map_err(io)?;
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io)?;
+    Ok(true)
 }
 
 fn parse(text: &str, path: &Path) -> Result<Uuid, DataDirError> {
@@ -108,9 +129,25 @@ mod tests {
         let path = parent.path().join("data");
         let first = open(&path).unwrap();
         let id = first.id;
+        assert!(first.is_new);
         assert!(matches!(open(&path), Err(DataDirError::InUse(_))));
         drop(first);
-        assert_eq!(DataDir::open(&path, &SeededEntropy::new(2)).unwrap().id, id);
+        let again = DataDir::open(&path, &SeededEntropy::new(2)).unwrap();
+        assert_eq!((again.id, again.is_new), (id, false));
+    }
+
+    #[test]
+    fn an_overtaken_log_is_set_aside_and_only_the_last_one_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!set_log_aside(folder.path()).unwrap());
+        for content in ["first", "second"] {
+            std::fs::create_dir(folder.path().join("wal")).unwrap();
+            std::fs::write(folder.path().join("wal/1"), content).unwrap();
+            assert!(set_log_aside(folder.path()).unwrap());
+            assert!(!folder.path().join("wal").exists());
+            let kept = std::fs::read_to_string(folder.path().join("wal.void/1")).unwrap();
+            assert_eq!(kept, content);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::args::ServeArguments;
-use crate::data_dir::DataDir;
+use crate::data_dir::{self, DataDir};
 use crate::settings::{self, Settings};
 use crate::{EXIT_FATAL, logging};
 
@@ -158,14 +158,20 @@ async fn open(settings: Settings, history: &Runtime) -> Result<(Arc<Broker>, Dat
         environment.clone(),
     );
     catalog_options.local = store.is_local();
+    catalog_options.look_first = data_dir.is_new;
     catalog_options.give_up_other_data_dir = settings.give_up_other_data_dir;
     let options = settings.broker;
     let broker_id = options.broker_id;
+    let (data_dir_id, data_path) = (data_dir.id, data_dir.path.clone());
     // History's runtime owns what is opened here: the catalog's and storage's background work.
     let opening = history.spawn(async move {
         let (catalog, snapshot) = SlateCatalog::open(catalog_options)
             .await
             .map_err(|error| format!("the catalog did not open: {}", Chain(&error)))?;
+        let overtaken = snapshot.previous.as_ref().is_some_and(|last| last.data_dir_id != data_dir_id);
+        if overtaken && data_dir::set_log_aside(&data_path).map_err(|error| error.to_string())? {
+            info!("another data folder has served this store since; this one's log is void, see wal.void");
+        }
         let configs = snapshot.cluster_configs.clone();
         let topics: std::collections::HashMap<_, _> = snapshot
             .topics

@@ -1,8 +1,8 @@
 //! Opening for writing.
 //!
-//! The order matters: identity and format are read before anything is fenced, what the last run
-//! left is checked before anything is written, and the new epoch is durable before anybody learns
-//! it.
+//! The order matters: identity and format, and for a new data folder what the last run left, are read
+//! before anything is fenced; what the last run left is checked in any case before anything is
+//! written; and the new epoch is durable before anybody learns it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use antiphon_common::{BrokerEpoch, ClusterId, Lsn};
 use slatedb::config::CloseOptions;
 use slatedb::{Db, ErrorKind as DatabaseKind};
+use tracing::debug;
 
 use super::SlateCatalog;
 use super::clock::DatabaseClock;
@@ -18,7 +19,7 @@ use super::settings;
 use super::state::State;
 use super::transaction::{Effect, Transaction};
 use super::upkeep::Upkeep;
-use crate::inspect::{Entry, scan_entries};
+use crate::inspect::{Entry, read_brokers, scan_entries};
 use crate::{
     BrokerConfigRow, BrokerRow, CLUSTER_FORMAT_VERSION, CatalogError, ClusterRow, ConfigScope,
     OpenError, OpenOptions, RowKind, Snapshot, cluster,
@@ -43,6 +44,9 @@ pub(super) async fn open(options: OpenOptions) -> Result<(Arc<SlateCatalog>, Sna
 async fn read_or_create_cluster(options: &OpenOptions) -> Result<ClusterRow, OpenError> {
     let location = options.cluster_location();
     if let Some(found) = cluster::read(&*options.store, &location).await? {
+        if options.look_first {
+            look_at_data_folders(options).await?;
+        }
         return Ok(found);
     }
     if !options.create_if_missing {
@@ -56,6 +60,18 @@ async fn read_or_create_cluster(options: &OpenOptions) -> Result<ClusterRow, Ope
         created_at: options.environment.clock.now(),
     };
     cluster::create(&*options.store, &location, row).await
+}
+
+/// Checks the data folder without fencing anybody. What cannot be read now is left to the check after
+/// opening, which reads it again anyway.
+async fn look_at_data_folders(options: &OpenOptions) -> Result<(), OpenError> {
+    match read_brokers(Arc::clone(&options.store), &options.prefix).await {
+        Ok(brokers) => check_data_folder(&brokers, options),
+        Err(error) => {
+            debug!(%error, "data folders could not be compared before opening");
+            Ok(())
+        }
+    }
 }
 
 async fn open_database(options: &OpenOptions) -> Result<Db, OpenError> {

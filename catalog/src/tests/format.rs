@@ -113,6 +113,21 @@ async fn another_broker_id_does_not_give_up_records_silently() {
     SlateCatalog::open(other).await.expect("being told once is enough");
 }
 
+/// A start with a new folder that is refused must not end the broker that serves the store.
+#[tokio::test]
+async fn a_refusal_after_a_look_fences_nobody() {
+    for fixture in [StoreFixture::memory(), StoreFixture::local_files()] {
+        let (running, _) = fixture.open_slate().await.expect("open");
+        let options =
+            OpenOptions { data_dir_id: Uuid::from_u128(2), look_first: true, ..fixture.options() };
+        let refused = SlateCatalog::open(options.clone()).await.expect_err("records elsewhere");
+        assert!(matches!(refused, OpenError::OtherDataFolder { .. }), "{refused:?}");
+        create_topic(&*running, "still running", 1).await;
+        running.mark_clean_stop(antiphon_common::Lsn(1)).await.expect("mark");
+        SlateCatalog::open(options).await.expect("nothing is elsewhere any more");
+    }
+}
+
 /// Two processes that create one catalog at the same time agree on its identity.
 #[tokio::test]
 async fn a_catalog_is_created_once() {
