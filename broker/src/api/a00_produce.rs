@@ -21,6 +21,7 @@ use antiphon_records::{
 use antiphon_storage::{AckLatch, PartitionLog, TimestampSource};
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
+use tokio::sync::Semaphore;
 use tracing::{debug, error};
 
 use super::{RequestContext, codes, owned};
@@ -32,7 +33,12 @@ const FIRST_WITH_ZSTD: i16 = 7;
 /// How far a compressed batch may grow when its records must be looked at.
 const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;
 
-pub(super) fn handle(context: &RequestContext, body: &Bytes) -> Outcome {
+/// How many batches are unpacked at a time, off the threads that serve connections. A hundred
+/// kilobytes may unfold to the limit above, so this bounds memory and leaves live traffic a
+/// processor; at about 1 GB/s each it is no limit that honest producers of compacted topics meet.
+static UNPACKING: Semaphore = Semaphore::const_new(2);
+
+pub(super) async fn handle(context: &RequestContext, body: &Bytes) -> Outcome {
     let version = context.version();
     let request = match ProduceRequest::decode(version, body) {
         Ok(request) => request,
@@ -40,7 +46,7 @@ pub(super) fn handle(context: &RequestContext, body: &Bytes) -> Outcome {
     };
     let acks = request.acks;
     let latch = AckLatch::new();
-    let response = Appender { context, latch: &latch, acks }.append_all(request);
+    let response = Appender { context, latch: &latch, acks }.append_all(request).await;
     latch.release();
     if acks == 0 {
         return without_answer(&response);
@@ -89,22 +95,27 @@ struct Appender<'a> {
 }
 
 impl Appender<'_> {
-    fn append_all(&self, request: ProduceRequest) -> ProduceResponse {
-        let topics = request.topics.into_iter().map(|topic| self.append_topic(topic)).collect();
+    async fn append_all(&self, request: ProduceRequest) -> ProduceResponse {
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            topics.push(self.append_topic(topic).await);
+        }
         ProduceResponse { topics, ..ProduceResponse::default() }
     }
 
-    fn append_topic(&self, request: ProduceTopic) -> ProduceTopicResponse {
+    async fn append_topic(&self, request: ProduceTopic) -> ProduceTopicResponse {
         let topics = self.context.broker.topics();
         let (topic, missing) = match &request.topic {
             TopicRef::Name(name) => (topics.by_name(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             TopicRef::Id(id) => (topics.by_id(*id), ErrorCode::UNKNOWN_TOPIC_ID),
         };
-        let partitions = request.partitions.iter().map(|partition| match &topic {
-            Some(topic) => self.append_partition(topic, partition),
-            None => ProducePartitionResponse::failed(partition.partition, missing),
-        });
-        let partitions = partitions.collect();
+        let mut partitions = Vec::with_capacity(request.partitions.len());
+        for partition in &request.partitions {
+            partitions.push(match &topic {
+                Some(topic) => self.append_partition(topic, partition).await,
+                None => ProducePartitionResponse::failed(partition.partition, missing),
+            });
+        }
         // The name in the request is a slice of the frame; the answer must not keep the frame.
         let topic = match (request.topic, topic) {
             (TopicRef::Name(_), Some(topic)) => TopicRef::Name(topic.name.clone()),
@@ -114,7 +125,7 @@ impl Appender<'_> {
         ProduceTopicResponse { topic, partitions }
     }
 
-    fn append_partition(
+    async fn append_partition(
         &self,
         topic: &Topic,
         request: &ProducePartition,
@@ -130,26 +141,26 @@ impl Appender<'_> {
             let missing = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
             return ProducePartitionResponse::failed(index, missing);
         };
-        let records = request.records.as_deref().unwrap_or_default();
-        match self.validate(records, topic) {
+        let records = request.records.clone().unwrap_or_default();
+        match self.validate(&records, topic).await {
             Ok(batch) if batch.header.is_transactional() => {
                 ProducePartitionResponse::failed(index, ErrorCode::INVALID_TXN_STATE)
             }
-            Ok(batch) => self.append_batch(index, log, &batch, records),
+            Ok(batch) => self.append_batch(index, log, &batch, &records),
             Err(invalid) => refused(index, &invalid),
         }
     }
 
     /// Checks a batch. Its records are decompressed only where the header cannot tell: on topics
     /// that need keys, and for clients that leave the newest timestamp unset.
-    fn validate(&self, records: &[u8], topic: &Topic) -> Result<Validated, InvalidBatch> {
+    async fn validate(&self, records: &Bytes, topic: &Topic) -> Result<Validated, InvalidBatch> {
         let rules = self.rules(topic);
         let batch = validate_produced(records, &rules)?;
         if !matches!(batch.contents, Contents::MustBeRead) {
             return Ok(batch);
         }
-        // Milliseconds of work: other connections of this thread move on to another one.
-        let summary = tokio::task::block_in_place(|| validate_contents(records, &rules.contents))?;
+        let (records, contents) = (records.clone(), rules.contents);
+        let summary = unpacking(move || validate_contents(&records, &contents)).await?;
         Ok(Validated { contents: Contents::Read(summary), ..batch })
     }
 
@@ -223,6 +234,19 @@ fn corrected<T>(
         Err(defect) => unreachable!("the batch was validated: {defect}"),
     };
     append(&records, &header)
+}
+
+/// Runs `judge` where it may take its time, when it is its turn.
+async fn unpacking<T: Send + 'static>(judge: impl FnOnce() -> T + Send + 'static) -> T {
+    let turn = UNPACKING.acquire().await;
+    let judging = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        judge()
+    });
+    match judging.await {
+        Ok(judged) => judged,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
 }
 
 /// A batch that the rules refuse, with the record at fault if one is (KIP-467).

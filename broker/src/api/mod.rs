@@ -106,7 +106,7 @@ pub(crate) async fn handle(context: RequestContext, body: Bytes) -> Outcome {
     context.broker.metrics().request(context.header.api.name);
     let key = context.header.api.key;
     match key {
-        ApiKey::Produce => a00_produce::handle(&context, &body),
+        ApiKey::Produce => a00_produce::handle(&context, &body).await,
         ApiKey::Fetch => a01_fetch::handle(&context, body).await,
         ApiKey::ApiVersions => a18_api_versions::handle(&context, body),
         _ => Box::pin(control(context, key, body)).await,
