@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub struct Footprint {
     /// Resident memory in bytes.
     pub resident: u64,
+    /// The most that was ever resident, in bytes.
+    pub peak: u64,
     /// Open file descriptors.
     pub descriptors: usize,
 }
@@ -20,11 +22,19 @@ impl Footprint {
         let status = fs::read_to_string(format!("/proc/{pid}/status"));
         let status = status.expect("the process is gone");
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is gone");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_ascii_whitespace().next());
-        let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("the process is a zombie");
-        Self { resident: kib * 1024, descriptors: descriptors.count() }
+        Self {
+            resident: bytes_of(&status, "VmRSS:"),
+            peak: bytes_of(&status, "VmHWM:"),
+            descriptors: descriptors.count(),
+        }
     }
+}
+
+fn bytes_of(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_ascii_whitespace().next());
+    let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("the process is a zombie");
+    kib * 1024
 }
 
 /// A port on loopback that is free now. It lies below Linux's range of ephemeral ports: a client

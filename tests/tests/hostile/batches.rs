@@ -2,8 +2,12 @@
 
 use antiphon_protocol::ErrorCode;
 use antiphon_records::Compression;
-use antiphon_tests::{Batch, Kafka, Producer, produce_request, shared};
+use antiphon_tests::{
+    Batch, BrokerSetup, Kafka, Producer, RawClient, alone, figure, produce_request, shared, text,
+};
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, ProduceRequest, TopicName};
 
 use crate::siege::Siege;
 
@@ -20,6 +24,9 @@ const PRODUCER_ID: usize = 43;
 const BASE_SEQUENCE: usize = 53;
 const RECORD_COUNT: usize = 57;
 const BODY: usize = 61;
+
+/// Two batches unpacked to the limit of 256 MiB at a time, and what else a broker holds.
+const PEAK_BYTES_MAX: u64 = 640 << 20;
 
 /// A good batch of three records with some bytes replaced, and a CRC that matches.
 fn forged(at: usize, bytes: &[u8]) -> Bytes {
@@ -171,38 +178,74 @@ fn compressed_bodies_that_explode_or_are_none() {
 const XERIAL_NEGATIVE: &[u8] =
     &[0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xf0];
 
-/// Bombs that are stored unseen must not go off when somebody asks for a time either.
+/// Bombs that are stored unseen must not go off when somebody asks for a time either, not even when
+/// many ask at once.
 #[test]
-fn a_stored_bomb_does_not_go_off_in_a_lookup() {
-    let _turn = shared();
-    let mut siege = Siege::begin("stored-bomb");
+fn a_stored_bomb_does_not_go_off_in_lookups() {
+    let _turn = alone();
+    let setup = BrokerSetup::named("stored-bomb").expect_log("offset lookup failed");
+    let mut siege = Siege::against(setup);
     let zeros = vec![0; 512 << 20];
     let bomb = antiphon_records::compress(Compression::Zstd, &zeros).expect("zeros compress");
     drop(zeros);
     let mut client = siege.broker.client();
     let batch = compressed(Compression::Zstd.id(), &bomb);
     let appended = client.try_produce("t", 0, batch).expect("no answer");
-    if appended.error == ErrorCode::NONE {
-        for _ in 0..5 {
-            let version = 9;
-            // Whatever the answer is, there is one.
-            let request = list_request();
-            client.raw().call(version, &request).expect("no answer");
-        }
+    assert_eq!(appended.error, ErrorCode::NONE, "the header alone does not give it away");
+    let asking: Vec<(RawClient, i32)> = (0..24)
+        .map(|_| {
+            let mut raw = siege.raw();
+            let id = raw.send(9, &list_request()).expect("sent");
+            (raw, id)
+        })
+        .collect();
+    siege.canary_sings();
+    for (mut raw, id) in asking {
+        let answer = raw.receive::<ListOffsetsRequest>(9, id).expect("no answer");
+        assert_ne!(answer.topics[0].partitions[0].error_code, 0);
     }
+    let peak = siege.broker.footprint().peak;
+    figure(&format!("peak memory with 24 lookups into a bomb: {peak} bytes"));
+    assert!(peak < PEAK_BYTES_MAX, "{peak}");
     drop(client);
     siege.survived("a stored bomb");
 }
 
-fn list_request() -> kafka_protocol::messages::ListOffsetsRequest {
-    use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+/// Where the broker must look into a batch at once, many bombs at a time are no worse.
+#[test]
+fn many_bombs_at_once_are_unpacked_in_turn() {
+    let _turn = alone();
+    let mut siege = Siege::begin("bombs-at-once");
+    let config = [("cleanup.policy", "compact"), ("max.message.bytes", "2000000")];
+    siege.broker.client().create_topic_with("keyed", 1, &config);
+    let zeros = vec![0; 256 << 20];
+    let bomb = antiphon_records::compress(Compression::Zstd, &zeros).expect("zeros compress");
+    drop(zeros);
+    let batch = compressed(Compression::Zstd.id(), &bomb);
+    let sent: Vec<(RawClient, i32)> = (0..24)
+        .map(|_| {
+            let mut raw = siege.raw();
+            let id = raw.send(9, &produce_request("keyed", 0, batch.clone(), -1)).expect("sent");
+            (raw, id)
+        })
+        .collect();
+    siege.canary_sings();
+    for (mut raw, id) in sent {
+        let answer = raw.receive::<ProduceRequest>(9, id).expect("no answer");
+        assert_ne!(answer.responses[0].partition_responses[0].error_code, 0);
+    }
+    let peak = siege.broker.footprint().peak;
+    figure(&format!("peak memory with 24 bombs produced at once: {peak} bytes"));
+    assert!(peak < PEAK_BYTES_MAX, "{peak}");
+    siege.survived("bombs at once");
+}
+
+fn list_request() -> ListOffsetsRequest {
     let partition = ListOffsetsPartition::default().with_current_leader_epoch(-1).with_timestamp(1);
     let topic = ListOffsetsTopic::default()
-        .with_name(kafka_protocol::messages::TopicName(antiphon_tests::text("t")))
+        .with_name(TopicName(text("t")))
         .with_partitions(vec![partition]);
-    kafka_protocol::messages::ListOffsetsRequest::default()
-        .with_replica_id(kafka_protocol::messages::BrokerId(-1))
-        .with_topics(vec![topic])
+    ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
 }
 
 #[test]

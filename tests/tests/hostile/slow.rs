@@ -91,7 +91,7 @@ fn large_answers_that_nobody_reads() {
     let mut siege = Siege::begin("unread");
     let mut client = siege.broker.client();
     for _ in 0..40 {
-        client.produce("t", 0, &Batch::of_size(1 << 20));
+        client.produce("t", 0, &Batch::of_size(1_000_000));
     }
     // Its records are in objects and no longer in memory.
     siege.broker.restart();
