@@ -52,6 +52,7 @@ impl Tail {
     }
 
     /// The batches from the one that contains `offset` on.
+    #[allow(clippy::wrong_self_convention, reason = "a place in the log, not a conversion")]
     pub(crate) fn from_offset(&self, offset: Offset) -> impl Iterator<Item = &TailBatch> {
         let first = self.batches.partition_point(|batch| batch.last_offset < offset);
         self.batches.range(first..)

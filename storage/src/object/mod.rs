@@ -13,7 +13,7 @@
 //! A reader fetches the tail of the object, finds the footer at its end, the table through the
 //! footer, and from then on reads blocks. Every byte is covered by a CRC-32C: blocks by their index
 //! entries, the index entries by the footer's table CRC, the footer by itself. The layouts stand at
-//! the top of [`footer`], [`section`] and [`block`]; `docs/formats/object.md` tells the whole
+//! the top of `footer.rs`, `section.rs` and `block.rs`; `docs/formats/object.md` tells the whole
 //! story.
 //!
 //! Neighbours: [`crate::store`] puts objects into the bucket, [`crate::cold`] reads them back.
