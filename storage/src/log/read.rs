@@ -125,6 +125,10 @@ impl PartitionLog {
         let (mut next, mut room) = (offset, max_bytes);
         while next >= log_start && next < flushed_end && (room > 0 || batches.is_empty()) {
             let Some(segment) = self.segment_containing(next).await? else {
+                // A deletion may have overtaken the read; what it says then is "out of range".
+                if next < self.state.lock().log_start {
+                    break;
+                }
                 return Err(ReadColdError::Missing { partition: self.id, offset: next });
             };
             let demand = at_least_one && batches.is_empty();
@@ -159,7 +163,7 @@ impl PartitionLog {
     ) -> Result<Option<SegmentRow>, ReadColdError> {
         let segments = self.segments().await?.lock();
         let index = segments.partition_point(|segment| segment.last_offset < offset);
-        Ok(segments.get(index).cloned())
+        Ok(segments.get(index).filter(|segment| segment.base_offset <= offset).cloned())
     }
 
     /// The segment rows, read from the catalog at the first need. A flush that commits while they

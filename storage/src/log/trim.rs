@@ -94,17 +94,22 @@ impl PartitionLog {
         self.segments().await?;
         let _turn = self.history_change.lock().await;
         self.context.catalog.remove_segments_below(self.id, target).await?;
-        let mut removed_bytes = 0;
+        // The start first: a reader that then misses a segment must see that it was deleted.
+        let log_start = {
+            let mut state = self.state.lock();
+            state.log_start = state.log_start.max(target);
+            let log_start = state.log_start;
+            state.epochs.trim(log_start);
+            log_start
+        };
         if let Some(segments) = self.segments.get() {
             let mut segments = segments.lock();
             let gone = segments.partition_point(|segment| segment.last_offset < target);
-            removed_bytes = segments.drain(..gone).map(|segment| segment.length).sum();
+            let removed_bytes = segments.drain(..gone).map(|segment| segment.length).sum();
+            drop(segments);
+            let mut state = self.state.lock();
+            state.history_bytes = state.history_bytes.saturating_sub(removed_bytes);
         }
-        let mut state = self.state.lock();
-        state.log_start = state.log_start.max(target);
-        state.history_bytes = state.history_bytes.saturating_sub(removed_bytes);
-        let log_start = state.log_start;
-        state.epochs.trim(log_start);
         Ok(log_start)
     }
 }
