@@ -1,0 +1,209 @@
+//! The checker: what clients were told and what they saw, and whether both can be true.
+//!
+//! It knows nothing of the storage engine. Each rule has a name, which a violation begins with:
+//!
+//! | rule | meaning |
+//! |---|---|
+//! | `lost` | an acknowledged or once read record is gone, and nobody deleted it |
+//! | `offset-reused` | two records at one offset |
+//! | `duplicate` | one record at two offsets |
+//! | `order` | an append landed below what was known to be in the log, or a producer's records swap |
+//! | `watermark-back` | the high watermark went back, or below an acknowledged record |
+//! | `start-back` | the log start went back, or beyond what anybody asked for |
+//! | `bytes-changed` | a batch is not the bytes it was when it was read before |
+//! | `hole` | offsets are missing between batches, or a read does not begin where it was asked to |
+//! | `damaged` | a batch that does not decode, or holds what nobody sent there |
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use antiphon_records::BatchHeader;
+use antiphon_storage::LogPositions;
+use bytes::Bytes;
+
+use super::payload::{Value, records_of};
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) rule: &'static str,
+    pub(crate) detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.detail)
+    }
+}
+
+pub(crate) type Checked<T = ()> = Result<T, Violation>;
+
+/// A violation, unless `holds`.
+pub(crate) fn ensure(holds: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Violation { rule, detail: detail() }) }
+}
+
+/// A batch that was read once.
+#[derive(Debug)]
+struct Seen {
+    last: i64,
+    bytes: Bytes,
+}
+
+/// What is known about one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Partition {
+    index: usize,
+    /// Records by offset that clients know of, from an ack or from a read.
+    known: BTreeMap<i64, Value>,
+    offsets: HashMap<Value, i64>,
+    seen: BTreeMap<i64, Seen>,
+    high_watermark: i64,
+    log_start: i64,
+    /// The highest start that a deletion or retention may have set, whether or not it said so.
+    pub(crate) log_start_max: i64,
+}
+
+impl Partition {
+    pub(crate) fn new(index: usize) -> Self {
+        Self { index, ..Self::default() }
+    }
+
+    pub(crate) fn log_start(&self) -> i64 {
+        self.log_start
+    }
+
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// The offset after the last record that clients know of.
+    pub(crate) fn known_end(&self) -> i64 {
+        self.known.last_key_value().map_or(0, |(offset, _)| offset + 1)
+    }
+
+    /// What the broker shows of the partition at any moment.
+    pub(crate) fn observe(&mut self, now: LogPositions) -> Checked {
+        let (start, watermark) = (now.log_start.get(), now.high_watermark.get());
+        ensure(
+            watermark >= self.high_watermark && watermark >= self.known_end(),
+            "watermark-back",
+            || {
+                let (index, known) = (self.index, self.known_end());
+                format!(
+                    "p{index}: {watermark} after {}, records known to {known}",
+                    self.high_watermark
+                )
+            },
+        )?;
+        let allowed = self.log_start..=self.log_start_max.max(self.log_start);
+        ensure(allowed.contains(&start), "start-back", || {
+            format!("p{}: {start}, possible were {allowed:?}", self.index)
+        })?;
+        ensure(start <= watermark && watermark <= now.log_end.get(), "watermark-back", || {
+            format!("p{}: {now:?}", self.index)
+        })?;
+        (self.high_watermark, self.log_start) = (watermark, start);
+        Ok(())
+    }
+
+    /// A producer was told that `count` records from `first` on stand at `base`. `known_end` is
+    /// what was known when it sent them.
+    pub(crate) fn acked(
+        &mut self,
+        first: Value,
+        count: i32,
+        base: i64,
+        known_end: Option<i64>,
+    ) -> Checked {
+        if let Some(end) = known_end {
+            ensure(base >= end, "order", || format!("{first} landed at {base}, below {end}"))?;
+        }
+        for step in 0..count {
+            let value = Value { sequence: first.sequence + step, ..first };
+            self.learn(base + i64::from(step), value)?;
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, offset: i64, value: Value) -> Checked {
+        let here = *self.known.entry(offset).or_insert(value);
+        ensure(here == value, "offset-reused", || format!("{here} and {value} at {offset}"))?;
+        let there = *self.offsets.entry(value).or_insert(offset);
+        ensure(there == offset, "duplicate", || format!("{value} at {there} and {offset}"))
+    }
+
+    /// A read from `asked` returned `runs` of batches. Returns the offset after them.
+    pub(crate) fn read(&mut self, asked: i64, runs: &[Bytes]) -> Checked<i64> {
+        let mut next = asked;
+        for run in runs {
+            for batch in antiphon_records::batches_in(run) {
+                let (header, bytes) =
+                    batch.map_err(|error| self.damaged(next, error.to_string()))?;
+                self.read_batch(next, next == asked, &header, bytes)?;
+                next = header.next_offset().get();
+            }
+        }
+        Ok(next)
+    }
+
+    fn read_batch(
+        &mut self,
+        next: i64,
+        first: bool,
+        header: &BatchHeader,
+        bytes: Bytes,
+    ) -> Checked {
+        let (base, last) = (header.base_offset.get(), header.last_offset().get());
+        let continues = if first { base <= next && next <= last } else { base == next };
+        ensure(continues, "hole", || format!("p{}: {base}..={last} at {next}", self.index))?;
+        ensure(last < self.high_watermark, "watermark-back", || {
+            format!("p{}: {last} was read, the watermark is {}", self.index, self.high_watermark)
+        })?;
+        if let Some(seen) = self.seen.get(&base) {
+            let same = seen.last == last && seen.bytes == bytes;
+            return ensure(same, "bytes-changed", || format!("p{}: batch at {base}", self.index));
+        }
+        let records = records_of(&bytes).map_err(|error| self.damaged(base, error))?;
+        ensure(records.len() as i64 == last - base + 1, "hole", || {
+            format!("inside {base}..={last}")
+        })?;
+        for (offset, value) in records {
+            ensure(value.partition == self.index, "damaged", || {
+                format!("{value} in p{} at {offset}", self.index)
+            })?;
+            self.learn(offset, value)?;
+        }
+        self.seen.insert(base, Seen { last, bytes });
+        Ok(())
+    }
+
+    fn damaged(&self, offset: i64, error: String) -> Violation {
+        Violation { rule: "damaged", detail: format!("p{} at {offset}: {error}", self.index) }
+    }
+
+    /// A reader may be told "out of range" only where deletion may have been.
+    pub(crate) fn out_of_range(&self, asked: i64) -> Checked {
+        ensure(asked < self.log_start_max, "lost", || {
+            format!("p{}: {asked} out of range", self.index)
+        })
+    }
+
+    /// After everything from `log_start` on was read: is all that is known still there, once and in
+    /// its producer's order?
+    pub(crate) fn audit(&self, from: i64, read_to: i64) -> Checked {
+        for (&offset, value) in self.known.range(from..) {
+            let held = self.seen.range(..=offset).next_back();
+            let there = offset < read_to && held.is_some_and(|(_, seen)| seen.last >= offset);
+            ensure(there, "lost", || format!("{value} at {offset}, read to {read_to}"))?;
+        }
+        let mut newest = HashMap::new();
+        for (offset, value) in &self.known {
+            let before = newest.insert(value.producer, value.sequence).unwrap_or(-1);
+            ensure(before < value.sequence, "order", || {
+                format!("{value} at {offset} follows sequence {before}")
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! One seed from its first process to the last look at what is left.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use antiphon_catalog::Catalog;
+use antiphon_common::{Offset, PartitionId};
+use antiphon_storage::TailRead;
+use antiphon_storage::store::object_path;
+use object_store::ObjectStoreExt;
+use tokio::runtime::{Builder, Runtime};
+
+use super::broker::Broker;
+use super::life::{End, Life};
+use super::model::{Checked, Violation, ensure};
+use super::world::{History, Mutation, World};
+
+/// Rounds in which every producer must have got its answers once nothing goes wrong any more.
+const ROUNDS_MAX: usize = 200;
+/// What a reader asks for at a time when it reads everything.
+const AUDIT_BYTES: usize = 8 << 10;
+
+/// How a seed is run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) mutation: Option<Mutation>,
+    /// Requests of the catalog do not fail at random, only in outages, and a step's background work
+    /// ends before the next step begins: then one seed is one history.
+    pub(crate) repeatable: bool,
+}
+
+/// What came of a seed.
+pub(crate) struct Outcome {
+    pub(crate) verdict: Checked,
+    pub(crate) history: History,
+}
+
+/// Runs one seed.
+pub(crate) fn simulate(seed: u64, options: Options) -> Outcome {
+    let mut world = World::new(seed, options.mutation);
+    world.one_at_a_time = options.repeatable;
+    if options.repeatable {
+        world.mix.catalog = Default::default();
+    }
+    let verdict = catch_unwind(AssertUnwindSafe(|| all_of(&mut world)));
+    let verdict = verdict.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Violation { rule: "panicked", detail: text.unwrap_or_default() })
+    });
+    Outcome { verdict, history: world.history }
+}
+
+fn all_of(world: &mut World) -> Checked {
+    let mut steps = world.mix.steps;
+    while steps > 0 {
+        let end = live(world, &mut steps)?;
+        world.history.note(format!("{end:?}"));
+        if end != End::NotOpened {
+            world.let_it_rain();
+        } else {
+            // Somebody repairs what keeps it from opening.
+            world.weather.lock().clear();
+        }
+    }
+    world.weather.lock().clear();
+    in_a_process(heal(world))?;
+    world.data_dir_id = world.environment.entropy.uuid();
+    in_a_process(audit(world))
+}
+
+/// A machine: dropping it stops everything that runs on it at once.
+fn machine() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().expect("a runtime")
+}
+
+fn in_a_process<T>(work: impl Future<Output = T>) -> T {
+    machine().block_on(work)
+}
+
+/// One process until it ends, and what it leaves on the disk.
+fn live(world: &mut World, steps: &mut u64) -> Checked<End> {
+    let machine = machine();
+    let end = machine.block_on(async {
+        let Some(broker) = Broker::open(world).await? else { return Ok(End::NotOpened) };
+        let mut life = Life::new(world, broker);
+        let end = life.run(steps).await?;
+        let wal = life.broker.wal.clone();
+        let lies = life.world.mutation == Some(Mutation::AcksBeforeDurable);
+        let stopped = matches!(end, End::Stopped { .. });
+        let left = wal.crash(&mut life.world.dice, lies && !stopped);
+        life.collect()?;
+        let wiped = end == End::Stopped { complete: true };
+        life.world.disk = if wiped { Vec::new() } else { left };
+        Ok(end)
+    });
+    drop(machine);
+    world.producers.iter_mut().for_each(|producer| producer.disconnect());
+    let mut weather = world.weather.lock();
+    (weather.outage, weather.trims_early) = (false, None);
+    drop(weather);
+    end
+}
+
+async fn open(world: &mut World) -> Checked<Broker> {
+    let opened = Broker::open(world).await?;
+    opened.ok_or(Violation { rule: "stuck", detail: "nothing fails, and it does not open".into() })
+}
+
+/// Nothing goes wrong any more: everybody gets an answer, and a clean stop is complete.
+async fn heal(world: &mut World) -> Checked {
+    let broker = open(world).await?;
+    let mut life = Life::new(world, broker);
+    for _ in 0..ROUNDS_MAX {
+        let waiting: Vec<_> =
+            life.world.producers.iter().filter(|p| p.waits()).map(|p| p.index).collect();
+        for index in &waiting {
+            life.send(*index)?;
+        }
+        life.broker.wal.sync(life.broker.wal.waiting());
+        life.collect()?;
+        life.broker.storage.flush().await.map_err(|error| Violation {
+            rule: "stuck",
+            detail: format!("nothing fails, but a flush does: {}", antiphon_storage::Chain(&error)),
+        })?;
+        life.world.pass(Duration::from_millis(10)).await;
+        if waiting.is_empty() {
+            break;
+        }
+    }
+    let stuck = life.world.producers.iter().any(|producer| producer.waits());
+    ensure(!stuck, "stuck", || "a producer never got an answer".to_owned())?;
+    let end = life.stop().await?;
+    ensure(end == End::Stopped { complete: true }, "stuck", || format!("{end:?}"))?;
+    life.world.disk.clear();
+    Ok(())
+}
+
+/// The disk is gone; a new machine finds everything in the bucket.
+async fn audit(world: &mut World) -> Checked {
+    let broker = open(world).await?;
+    let mut life = Life::new(world, broker);
+    life.collect()?;
+    for partition in 0..life.broker.logs.len() {
+        let (from, to) = read_all(&mut life, partition).await?;
+        life.world.partitions[partition].audit(from, to)?;
+        let id = life.broker.logs[partition].id();
+        objects_exist(life.world, &*life.broker.catalog, id).await?;
+    }
+    Ok(())
+}
+
+async fn read_all(life: &mut Life<'_>, partition: usize) -> Checked<(i64, i64)> {
+    let log = life.broker.logs[partition].clone();
+    let positions = log.positions();
+    let (from, end) = (positions.log_start.get(), positions.high_watermark.get());
+    let mut next = from;
+    while next < end {
+        let runs = match log.read_tail(Offset(next), AUDIT_BYTES, true) {
+            TailRead::Batches(batches) => batches,
+            TailRead::OutOfRange => Vec::new(),
+            TailRead::Cold => {
+                log.read_cold(Offset(next), AUDIT_BYTES, true).await.map_err(|error| Violation {
+                    rule: "lost",
+                    detail: antiphon_storage::Chain(&error).to_string(),
+                })?
+            }
+        };
+        let read_to = life.check_read(partition, next, runs)?;
+        ensure(read_to > next, "lost", || format!("p{partition}: nothing at {next} of {end}"))?;
+        next = read_to;
+    }
+    Ok((from, next))
+}
+
+/// Every object that the catalog names for a partition is in the bucket, and the rows are
+/// neighbours.
+async fn objects_exist(world: &World, catalog: &dyn Catalog, id: PartitionId) -> Checked {
+    let unreadable = |detail: String| Violation { rule: "lost", detail };
+    let rows = catalog.segments(id).await.map_err(|error| unreadable(error.to_string()))?;
+    for pair in rows.windows(2) {
+        ensure(pair[0].last_offset.next() == pair[1].base_offset, "hole", || format!("{pair:?}"))?;
+    }
+    for row in rows {
+        let found = world.bucket.head(&object_path(row.object_id)).await;
+        found.map_err(|error| unreadable(error.to_string()))?;
+    }
+    Ok(())
+}
