@@ -1,13 +1,16 @@
 //! Opening every part in order, running, stopping.
 
+use std::collections::HashMap;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use antiphon_broker::config::TopicSettings;
 use antiphon_broker::{Broker, BrokerParts, Chain, serve_http};
-use antiphon_catalog::{OpenOptions, SlateCatalog};
-use antiphon_common::Environment;
+use antiphon_catalog::{OpenOptions, SlateCatalog, Snapshot};
+use antiphon_common::{Environment, TopicId};
 use antiphon_storage::store::{Store, StoreOptions, StoreUrl, open_store};
-use antiphon_storage::{FatalReport, Storage};
+use antiphon_storage::{FatalReport, LogConfig, Storage};
 use object_store::path::Path as StorePath;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -136,84 +139,94 @@ async fn bind(settings: &Settings) -> Result<Sockets, String> {
 
 async fn open(settings: Settings, history: &Runtime) -> Result<(Arc<Broker>, DataDir), String> {
     let environment = Environment::system();
-    let local = matches!(settings.store, StoreUrl::File(_));
     // A bucket that cannot be reached must leave no trace here, so it is asked first.
-    let early = if local { None } else { Some(reach(&settings.store).await?) };
+    let early = match settings.store {
+        StoreUrl::File(_) => None,
+        _ => Some(reach(&settings.store).await?),
+    };
     let data_dir = DataDir::open(&settings.data_dir, &*environment.entropy)
         .map_err(|error| error.to_string())?;
     let store = match early {
         Some(store) => store,
         None => reach(&settings.store).await?,
     };
+    let catalog_options = catalog_options(&settings, &store, &data_dir, &environment);
+    let path = data_dir.path.clone();
+    // History's runtime owns what is opened here: the catalog's and storage's background work.
+    let opening = history.spawn(open_parts(settings, catalog_options, path, store, environment));
+    let parts = opening.await.map_err(|error| format!("opening failed: {error}"))??;
+    Ok((Broker::new(parts), data_dir))
+}
+
+fn catalog_options(
+    settings: &Settings,
+    store: &Store,
+    data_dir: &DataDir,
+    environment: &Environment,
+) -> OpenOptions {
+    let objects = Arc::clone(&store.objects);
+    let prefix = StorePath::from(CATALOG_PREFIX);
+    let broker_id = settings.broker.broker_id;
+    OpenOptions {
+        local: store.is_local(),
+        look_first: data_dir.is_new,
+        give_up_other_data_dir: settings.give_up_other_data_dir,
+        ..OpenOptions::new(objects, prefix, broker_id, data_dir.id, environment.clone())
+    }
+}
+
+async fn open_parts(
+    settings: Settings,
+    catalog_options: OpenOptions,
+    data_path: PathBuf,
+    store: Store,
+    environment: Environment,
+) -> Result<BrokerParts, String> {
+    let data_dir_id = catalog_options.data_dir_id;
+    let (catalog, snapshot) = SlateCatalog::open(catalog_options)
+        .await
+        .map_err(|error| format!("the catalog did not open: {}", Chain(&error)))?;
+    let overtaken = snapshot.previous.as_ref().is_some_and(|last| last.data_dir_id != data_dir_id);
+    if overtaken && data_dir::set_log_aside(&data_path).map_err(|error| error.to_string())? {
+        info!(
+            "another data folder has served this store since; this one's log is void, see wal.void"
+        );
+    }
     let mut storage_options = settings.storage;
     storage_options.on_fatal = FatalReport(Arc::new(|reason| {
         error!(reason, "cannot go on");
         std::process::exit(i32::from(EXIT_FATAL));
     }));
-    let mut catalog_options = OpenOptions::new(
-        Arc::clone(&store.objects),
-        StorePath::from(CATALOG_PREFIX),
+    let topics = topic_settings(&snapshot);
+    let opened = Storage::open(
+        storage_options,
+        &environment,
         settings.broker.broker_id,
-        data_dir.id,
-        environment.clone(),
+        catalog.clone(),
+        &snapshot,
+        store,
+        |row| topics.get(&row.topic_id).cloned().unwrap_or_default(),
     );
-    catalog_options.local = store.is_local();
-    catalog_options.look_first = data_dir.is_new;
-    catalog_options.give_up_other_data_dir = settings.give_up_other_data_dir;
-    let options = settings.broker;
-    let broker_id = options.broker_id;
-    let (data_dir_id, data_path) = (data_dir.id, data_dir.path.clone());
-    // History's runtime owns what is opened here: the catalog's and storage's background work.
-    let opening = history.spawn(async move {
-        let (catalog, snapshot) = SlateCatalog::open(catalog_options)
-            .await
-            .map_err(|error| format!("the catalog did not open: {}", Chain(&error)))?;
-        let overtaken = snapshot.previous.as_ref().is_some_and(|last| last.data_dir_id != data_dir_id);
-        if overtaken && data_dir::set_log_aside(&data_path).map_err(|error| error.to_string())? {
-            info!("another data folder has served this store since; this one's log is void, see wal.void");
-        }
-        let configs = snapshot.cluster_configs.clone();
-        let topics: std::collections::HashMap<_, _> = snapshot
-            .topics
-            .iter()
-            .map(|topic| {
-                let settings =
-                    antiphon_broker::config::TopicSettings::resolve(&topic.configs, &configs);
-                (topic.topic_id, settings.log)
-            })
-            .collect();
-        let config_of = |row: &antiphon_catalog::PartitionRow| {
-            topics.get(&row.topic_id).cloned().unwrap_or_default()
-        };
-        let opened = Storage::open(
-            storage_options,
-            &environment,
-            broker_id,
-            catalog.clone(),
-            &snapshot,
-            store,
-            config_of,
-        );
-        let (storage, recovered) = opened.await.map_err(|error| Chain(&error).to_string())?;
-        info!(
-            epoch = snapshot.broker_epoch.get(),
-            topics = snapshot.topics.len(),
-            partitions = snapshot.partitions.len(),
-            recovered_batches = recovered.batches,
-            previous_stop_clean = snapshot.previous_stop_clean,
-            "opened"
-        );
-        storage.start().await;
-        Ok::<_, String>(Broker::new(BrokerParts {
-            options,
-            environment,
-            catalog,
-            snapshot,
-            storage,
-        }))
+    let (storage, recovered) = opened.await.map_err(|error| Chain(&error).to_string())?;
+    info!(
+        epoch = snapshot.broker_epoch.get(),
+        topics = snapshot.topics.len(),
+        partitions = snapshot.partitions.len(),
+        recovered_batches = recovered.batches,
+        previous_stop_clean = snapshot.previous_stop_clean,
+        "opened"
+    );
+    storage.start().await;
+    Ok(BrokerParts { options: settings.broker, environment, catalog, snapshot, storage })
+}
+
+/// What storage acts on, for each topic that exists.
+fn topic_settings(snapshot: &Snapshot) -> HashMap<TopicId, Arc<LogConfig>> {
+    let settings = snapshot.topics.iter().map(|topic| {
+        let settings = TopicSettings::resolve(&topic.configs, &snapshot.cluster_configs);
+        (topic.topic_id, settings.log)
     });
-    let broker = opening.await.map_err(|error| format!("opening failed: {error}"))??;
-    Ok((broker, data_dir))
+    settings.collect()
 }
 
 async fn reach(url: &StoreUrl) -> Result<Store, String> {
