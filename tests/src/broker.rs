@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{send, stop_and_wait};
+use crate::process::stop_and_wait;
 use crate::{
     Exited, Footprint, Journal, Kafka, RawClient, Stopwatch, antiphon, eventually, free_port,
     run_to_end,
@@ -128,11 +128,6 @@ impl TestBroker {
         self.setup = self.setup.clone().flag(name, value);
     }
 
-    /// Another value of an environment variable from the next start on.
-    pub fn set_env(&mut self, name: &str, value: impl ToString) {
-        self.setup = self.setup.clone().env(name, value);
-    }
-
     /// Where Kafka clients connect.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
@@ -212,20 +207,6 @@ impl TestBroker {
     pub fn terminate(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the broker is not running");
         stop_and_wait(&mut child, STOP_LIMIT)
-    }
-
-    /// Sends SIGTERM and does not wait.
-    pub fn ask_to_stop(&self) {
-        send(
-            self.child.as_ref().expect("the broker is not running"),
-            rustix::process::Signal::TERM,
-        );
-    }
-
-    /// Waits until the process ends by itself.
-    pub fn wait(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("the broker is not running");
-        eventually("the end of the broker", || child.try_wait().expect("waiting failed"))
     }
 
     /// Starts it, expects a refusal, and returns how it went.

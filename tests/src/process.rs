@@ -47,7 +47,7 @@ pub fn run_to_end(command: &mut Command, limit: Duration) -> Exited {
 }
 
 /// Sends a signal to a child that has not been waited for.
-pub(crate) fn send(child: &Child, signal: Signal) {
+fn send(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
     kill_process(pid, signal).expect("the process is gone");
 }

@@ -10,6 +10,8 @@
 //!   topics       creating, settings, growing, deleting, creating again
 //!   producing    acks, and batches of every codec
 //!   groups       members, static members, commits that outlive a crash
+//!   stopping     SIGTERM in mid-produce; health and figures over HTTP
+//!   versions     every API in every version
 //!   scale        a thousand partitions; start-up time and memory of an idle broker
 //! ```
 
@@ -22,4 +24,6 @@ mod offsets;
 mod producing;
 mod refusals;
 mod scale;
+mod stopping;
 mod topics;
+mod versions;
