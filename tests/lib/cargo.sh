@@ -60,7 +60,11 @@ part_integration() { # NAME SECONDS
 
 part_e2e() { part_integration e2e 900; }
 part_sim() { part_integration sim 1200; }
-part_hostile() { part_integration hostile 600; }
+part_hostile() {
+  part_integration hostile 600
+  heading "fuzz: every hand-written decoder, ${ANTIPHON_FUZZ_SECONDS:-5} seconds each"
+  timed "fuzz" story fuzz "$LOGS/fuzz.log" 1200 "$TESTS/fuzz/run" "${ANTIPHON_FUZZ_SECONDS:-5}"
+}
 
 # The tests find the running MinIO by the AWS_* environment; its bucket is `antiphon`.
 part_minio() {
