@@ -53,7 +53,7 @@ impl Entry {
     }
 
     /// The row that `key` and `value` hold, or `None` if the key is of no known kind.
-    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Result<Self, (RowKind, RowError)>> {
+    pub fn decode(key: &[u8], value: &[u8]) -> Option<Result<Self, (RowKind, RowError)>> {
         let kind = RowKind::from_tag(*key.first()?)?;
         let decoded = match kind {
             RowKind::Broker => BrokerRow::decode(key, value).map(Self::Broker),
