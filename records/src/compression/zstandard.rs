@@ -19,6 +19,10 @@ const EXPECTED_RATIO: usize = 8;
 const OUTPUT_BYTES_MIN: usize = 4 * 1024;
 /// By how much each further try grows.
 const GROWTH: usize = 4;
+/// A try that may need more than this gets all that is allowed: memory that is not written to costs
+/// nothing, and an allocator returns blocks of this size to the system, where the freed steps of a
+/// ladder up to the limit (25 MiB, 100 MiB) stay with it.
+const STEP_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
     let mut context = DCtx::try_create().ok_or_else(|| malformed("out of memory"))?;
@@ -31,9 +35,16 @@ pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Decompre
             Err(OUTPUT_TOO_SMALL) if capacity >= limit => {
                 return Err(DecompressError::TooLarge { limit });
             }
-            Err(OUTPUT_TOO_SMALL) => capacity = capacity.saturating_mul(GROWTH).min(limit),
+            Err(OUTPUT_TOO_SMALL) => capacity = next_capacity(capacity, limit),
             Err(code) => return Err(malformed(zstd_safe::get_error_name(code))),
         }
+    }
+}
+
+fn next_capacity(capacity: usize, limit: usize) -> usize {
+    match capacity.saturating_mul(GROWTH) {
+        step if step <= STEP_BYTES_MAX => step.min(limit),
+        _ => limit,
     }
 }
 
