@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon_tests::{
-    Batch, BrokerSetup, Footprint, PATIENCE, RawClient, Reaction, Stopwatch, TestBroker, within,
+    Batch, BrokerSetup, Footprint, PATIENCE, RawClient, Reaction, Stopwatch, TestBroker,
 };
 
 /// How much more memory the broker may hold after an attack.
@@ -88,16 +88,17 @@ impl Siege {
         self.canary_sings();
         assert!(self.broker.is_running(), "{attack}: the broker is gone");
         assert_eq!(self.broker.pid(), self.pid);
-        let mut last = self.before;
-        let settled = |last: &mut Footprint| {
-            *last = self.broker.footprint();
-            let memory = last.resident <= self.before.resident + GROWTH_BYTES_MAX;
-            let descriptors = last.descriptors <= self.before.descriptors + DESCRIPTORS_SLACK;
-            (memory && descriptors).then_some(())
-        };
-        within(PATIENCE, &format!("{attack}: memory and descriptors as before"), || {
-            settled(&mut last)
-        });
+        let (watch, limits) = (Stopwatch::start(), self.before);
+        loop {
+            let now = self.broker.footprint();
+            let memory = now.resident <= limits.resident + GROWTH_BYTES_MAX;
+            let descriptors = now.descriptors <= limits.descriptors + DESCRIPTORS_SLACK;
+            if memory && descriptors {
+                break;
+            }
+            assert!(watch.elapsed() < PATIENCE, "{attack}: {now:?}, before it {limits:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         assert_eq!(self.broker.journal().count("panicked"), 0, "{attack}: a panic");
     }
 }
