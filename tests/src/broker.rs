@@ -216,19 +216,31 @@ impl TestBroker {
 
     /// Runs `antiphon inspect` on this broker's things.
     pub fn inspect(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(antiphon());
-        command.arg("inspect").args(arguments).envs(self.setup.environment.iter().cloned());
+        let mut command = self.antiphon();
+        command.arg("inspect").args(arguments);
         let exited = run_to_end(&mut command, REFUSAL_LIMIT);
         assert_eq!(exited.code, 0, "inspect {arguments:?}: {}", exited.stderr);
         exited.stdout
     }
 
-    fn command(&self) -> Command {
+    /// The binary with this broker's environment and none of the settings of whoever runs the tests.
+    fn antiphon(&self) -> Command {
         let mut command = Command::new(antiphon());
+        for (name, _) in std::env::vars_os() {
+            let settings = ["AWS_", "ANTIPHON_"];
+            if settings.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.setup.environment.iter().cloned());
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.antiphon();
         let http = self.http.map_or_else(|| "off".to_owned(), |port| format!("127.0.0.1:{port}"));
         command.arg("serve").args(["--listen", &self.address().to_string(), "--http", &http]);
         command.arg("--data-dir").arg(&self.data_dir).args(&self.setup.arguments);
-        command.envs(self.setup.environment.iter().cloned());
         command
     }
 }
