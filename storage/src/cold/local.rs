@@ -20,6 +20,7 @@ use rustix::fs::{Advice, fadvise};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::block_cache::BlockCache;
+use super::buffers::Buffers;
 use super::error::ColdReadError;
 use super::options::ColdOptions;
 use super::remote::check_block;
@@ -27,12 +28,16 @@ use super::stats::Counters;
 use crate::object::{BlockEntry, SectionIndex};
 use crate::store::object_path;
 
+/// Buffers kept between reads: what a few consumers have in flight, 16 MiB with blocks of 1 MiB.
+const IDLE_BUFFERS_MAX: usize = 16;
+
 /// Reads blocks from files.
 #[derive(Debug)]
 pub(super) struct LocalBlocks {
     files: Arc<LocalFileSystem>,
     /// Only blocks that were read halfway: the same reader will want the other half next.
     cache: Arc<BlockCache>,
+    buffers: Arc<Buffers>,
     counters: Arc<Counters>,
     slots: Arc<Semaphore>,
 }
@@ -45,7 +50,7 @@ impl LocalBlocks {
         options: &ColdOptions,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(options.concurrency.max(1)));
-        Self { files, cache, counters, slots }
+        Self { files, cache, buffers: Buffers::new(IDLE_BUFFERS_MAX), counters, slots }
     }
 
     /// Reads `blocks` of a section, and tells the kernel that those in `ahead` will be wanted soon.
@@ -80,13 +85,13 @@ impl LocalBlocks {
             ColdReadError::Store { object, position: 0, source: Arc::new(error) }
         })?;
         let index = Arc::clone(index);
-        let counters = Arc::clone(&self.counters);
+        let (counters, buffers) = (Arc::clone(&self.counters), Arc::clone(&self.buffers));
         let (sender, receiver) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
             let _slot = slot;
             let entries = index.blocks().get(blocks).unwrap_or_default();
             let opened = open(&path, object);
-            let result = opened.and_then(|file| Ok((read_blocks(&file, object, entries)?, file)));
+            let result = opened.and_then(|file| Ok((read_blocks(&file, object, entries, &buffers)?, file)));
             let file = match result {
                 Ok((found, file)) => {
                     count(&counters, &found);
@@ -122,21 +127,32 @@ fn read_blocks(
     file: &File,
     object: ObjectId,
     entries: &[BlockEntry],
+    buffers: &Arc<Buffers>,
 ) -> Result<Vec<Bytes>, ColdReadError> {
-    entries.iter().map(|entry| read_block(file, object, entry)).collect()
+    entries.iter().map(|entry| read_block(file, object, entry, buffers)).collect()
 }
 
-fn read_block(file: &File, object: ObjectId, entry: &BlockEntry) -> Result<Bytes, ColdReadError> {
-    let bytes = read_exactly(file, entry.position, entry.length as usize)
+fn read_block(
+    file: &File,
+    object: ObjectId,
+    entry: &BlockEntry,
+    buffers: &Arc<Buffers>,
+) -> Result<Bytes, ColdReadError> {
+    let length = entry.length as usize;
+    let bytes = read_exactly(file, entry.position, length, buffers.take(length))
         .map_err(|error| file_error(object, entry.position, error))?;
     check_block(object, entry, &bytes)?;
-    Ok(bytes.into())
+    Ok(buffers.share(bytes))
 }
 
-/// Reads up to `length` bytes at `position`; fewer only at the end of the file. Into memory that is
-/// not zeroed first.
-fn read_exactly(file: &File, position: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(length);
+/// Reads up to `length` bytes at `position` into `bytes`, which is empty; fewer only at the end of
+/// the file. The memory is not zeroed first.
+fn read_exactly(
+    file: &File,
+    position: u64,
+    length: usize,
+    mut bytes: Vec<u8>,
+) -> io::Result<Vec<u8>> {
     while bytes.len() < length {
         let at = position + bytes.len() as u64;
         match rustix::io::pread(file, spare_capacity(&mut bytes), at) {

@@ -29,6 +29,7 @@
 mod ahead;
 mod batches;
 mod block_cache;
+mod buffers;
 mod error;
 mod indexes;
 mod local;
