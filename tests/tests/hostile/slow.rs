@@ -85,6 +85,16 @@ fn claims_of_large_frames_cost_nothing() {
     siege.survived("claims of large frames");
 }
 
+/// Twenty clients, each of which has asked for all of a topic.
+fn ask_for_everything(siege: &Siege) -> Vec<(RawClient, i32)> {
+    let ask = |_| {
+        let mut raw = siege.raw();
+        let id = raw.send(12, &fetch_request("t", &[(0, 0)], Fetch::default())).expect("sent");
+        (raw, id)
+    };
+    (0..20).map(ask).collect()
+}
+
 #[test]
 fn large_answers_that_nobody_reads() {
     let _turn = alone();
@@ -95,15 +105,12 @@ fn large_answers_that_nobody_reads() {
     }
     // Its records are in objects and no longer in memory.
     siege.broker.restart();
+    // The same number of clients that do read their answers fill caches and the allocator's lists.
+    for (mut raw, id) in ask_for_everything(&siege) {
+        raw.receive::<FetchRequest>(12, id).expect("an answer");
+    }
     let mut siege = Siege::renewed(siege);
-    let clients: Vec<RawClient> = (0..20)
-        .map(|_| {
-            let mut raw = siege.raw();
-            let request = fetch_request("t", &[(0, 0)], Fetch::default());
-            raw.send(12, &request).expect("sent");
-            raw
-        })
-        .collect();
+    let clients = ask_for_everything(&siege);
     thread::sleep(Duration::from_secs(1));
     siege.canary_sings();
     let resident = siege.broker.footprint().resident;
