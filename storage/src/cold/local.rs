@@ -91,7 +91,8 @@ impl LocalBlocks {
             let _slot = slot;
             let entries = index.blocks().get(blocks).unwrap_or_default();
             let opened = open(&path, object);
-            let result = opened.and_then(|file| Ok((read_blocks(&file, object, entries, &buffers)?, file)));
+            let result =
+                opened.and_then(|file| Ok((read_blocks(&file, object, entries, &buffers)?, file)));
             let file = match result {
                 Ok((found, file)) => {
                     count(&counters, &found);
