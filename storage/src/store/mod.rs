@@ -1,8 +1,8 @@
 //! The bucket: opened from a URL, probed before it is trusted, written with create-if-absent only.
 //!
 //! ```text
-//!                     +-- catalog   small, frequent, short timeouts     (live runtime)
-//! StoreUrl -> Store --+-- uploads   whole objects, one PUT each         (live runtime)
+//!                     +-- catalog   small, frequent, short timeouts     (history runtime)
+//! StoreUrl -> Store --+-- uploads   whole objects, one PUT each         (history runtime)
 //!                     +-- history   ranged reads of old data            (history runtime)
 //! ```
 //!
