@@ -112,8 +112,8 @@ impl TestBroker {
         &self.data_dir
     }
 
-    /// Moves the broker to another data folder for its next start.
-    pub fn use_data_dir(&mut self, name: &str) {
+    /// Moves the broker to another data folder for its next start: a name, or a path of its own.
+    pub fn use_data_dir(&mut self, name: impl AsRef<Path>) {
         self.data_dir = self.folder.path().join(name);
     }
 

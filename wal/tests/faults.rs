@@ -151,6 +151,44 @@ fn closing_answers_frames_that_wait_for_space() {
     assert_eq!(open(live.path(), 2).2.len(), durable);
 }
 
+/// A broker that was killed on a full disk starts, serves what it has, and goes on when there is room.
+#[test]
+fn opening_on_a_full_file_system_recovers_and_waits_for_room() {
+    let left = crashed_log(5);
+    let full = Arc::new(AtomicBool::new(true));
+    let open_full = |epoch| {
+        let (mut options, disk) = (options(left.path(), epoch), Arc::clone(&full));
+        options.disk_hook = Some(Arc::new(move |operation| match operation {
+            DiskOperation::PrepareSegment { .. } if disk.load(Ordering::SeqCst) => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }));
+        open_with(options).expect("opens")
+    };
+    let (outcomes, no_room) = (Outcomes::default(), Shortage::FileSystem);
+    for epoch in 2..=3 {
+        let (wal, report, found) = open_full(epoch);
+        assert_eq!(numbers(&found), [1, 2, 3, 4, 5], "in epoch {epoch}");
+        assert_eq!(report.next_lsn, Lsn(6));
+        let refused = outcomes.append(&wal, 6, &payload(6)).expect_err("there is no room");
+        assert!(
+            matches!(refused, AppendError::Full { shortage, .. } if shortage == no_room),
+            "{refused}"
+        );
+        wal.close();
+    }
+    let (wal, ..) = open_full(4);
+    full.store(false, Ordering::SeqCst);
+    while let Err(refused) = outcomes.append(&wal, 6, &payload(6)) {
+        assert_eq!(refused.kind(), ErrorKind::Retry, "{refused}");
+        std::thread::yield_now();
+    }
+    assert_eq!(outcomes.next_durable().0, 6);
+    drop(wal);
+    assert_eq!(numbers(&open(left.path(), 5).2), [1, 2, 3, 4, 5, 6]);
+}
+
 #[test]
 fn a_panicking_completion_fails_the_log_but_everyone_is_answered() {
     let live = folder();

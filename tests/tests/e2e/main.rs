@@ -11,6 +11,7 @@
 //!   producing    acks, and batches of every codec
 //!   groups       members, static members, commits that outlive a crash
 //!   stopping     SIGTERM in mid-produce; health and figures over HTTP
+//!   full_disk    a disk that fills up, a kill -9 on it, and room again
 //!   versions     every API in every version
 //!   scale        a thousand partitions; start-up time and memory of an idle broker
 //! ```
@@ -18,6 +19,7 @@
 mod crash;
 mod duplicates;
 mod fetching;
+mod full_disk;
 mod groups;
 mod moving;
 mod offsets;

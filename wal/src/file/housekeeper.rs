@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::log::Phase;
-use super::segment_file::SegmentFile;
+use super::segment_file::{SegmentFile, is_shortage};
 use super::segment_table::{Chore, Leftover};
 use super::{DiskOperation, directory};
 use crate::FatalFault;
@@ -137,8 +137,4 @@ fn settle(core: &Core, made: Result<Option<SegmentFile>, (SegmentId, io::Error)>
         }
     }
     core.attached.notify_all();
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -107,6 +107,9 @@ impl Log {
             let limit = ByteCount(self.limits.payload_bytes_max as u64);
             return Err(AppendError::TooLarge { length: ByteCount(length as u64), limit });
         }
+        if self.segments.is_starved() {
+            return Err(full(Shortage::FileSystem, length));
+        }
         // One frame is always let in, so that no limit makes a legal frame impossible.
         let backlog = self.queued_bytes + length;
         if self.queued_bytes > 0 && backlog > self.limits.backlog_bytes {

@@ -16,7 +16,7 @@ use super::counters::Counters;
 use super::delivery::Delivery;
 use super::group::Stamp;
 use super::log::{AppendLimits, Log};
-use super::segment_file::{SegmentFile, WriteMode, choose_mode};
+use super::segment_file::{SegmentFile, WriteMode, choose_mode, is_shortage};
 use super::segment_table::{Leftover, Segment, SegmentTable, Stored, TableLimits};
 use super::{DiskOperation, FileWal, FileWalOptions, directory, housekeeper, writer};
 use crate::format::segment::{SegmentHeader, SegmentId};
@@ -70,8 +70,7 @@ fn start(
 ) -> Result<FileWal, OpenError> {
     let salt = options.environment.entropy.u64() as u32;
     let stamp = Stamp { epoch: options.epoch, salt };
-    let (file, mode) = create_first(&options, survey.next_id, stamp, next_lsn)?;
-    let active = Segment::new(next_lsn, true, Some(file));
+    let first = create_first(&options, survey.next_id, stamp, next_lsn)?;
     let limits = TableLimits {
         segment_bytes: options.segment_bytes.get(),
         segments_max: options.segments_max(),
@@ -79,7 +78,18 @@ fn start(
     };
     let (stored, unused) = sort_out(survey, found);
     let next_id = survey.next_id.next();
-    let mut table = SegmentTable::new(limits, stored, unused, active, next_id);
+    let (mut table, mode) = match first {
+        Some((file, mode)) => {
+            let active = Segment::new(next_lsn, true, Some(file));
+            (SegmentTable::new(limits, stored, unused, active, next_id), mode)
+        }
+        None => {
+            let active = Segment::new(next_lsn, false, None);
+            let mut table = SegmentTable::new(limits, stored, unused, active, next_id);
+            table.finish_without(true);
+            (table, WriteMode::Buffered)
+        }
+    };
     table.trim(options.expected_start.prev());
     let (writers, core) = (options.writers, build_core(options, table, mode, stamp, next_lsn));
     spawn(core, writers)
@@ -87,12 +97,17 @@ fn start(
 
 /// Creates the opening's first segment, header included, and makes it durable: from here on, what
 /// recovery decided about the older segments stands.
+///
+/// `None` if the file system is full. What was recovered can be served all the same, so the segment
+/// is entered on credit: appends are refused until the housekeeper finds room, and recovery, which
+/// depends on the files alone, decides the same again if the log ends before that. Whether the file
+/// system takes direct writes is then unknown, so this opening does without.
 fn create_first(
     options: &FileWalOptions,
     id: SegmentId,
     stamp: Stamp,
     first_lsn: Lsn,
-) -> Result<(SegmentFile, WriteMode), OpenError> {
+) -> Result<Option<(SegmentFile, WriteMode)>, OpenError> {
     let path = directory::segment_path(&options.directory, id);
     let bytes = options.segment_bytes.get();
     let header = SegmentHeader {
@@ -112,7 +127,14 @@ fn create_first(
         directory::sync(&options.directory)?;
         Ok(file)
     };
-    choose_mode(options.direct_io, &mut create).map_err(while_doing("creating", &path))
+    match choose_mode(options.direct_io, &mut create) {
+        Ok(first) => Ok(Some(first)),
+        Err(error) if is_shortage(&error) => {
+            tracing::warn!(%error, "no space for a segment; appends are refused until there is");
+            Ok(None)
+        }
+        Err(error) => Err(while_doing("creating", &path)(error)),
+    }
 }
 
 /// Which recovered files hold frames that count, and which are free.

@@ -135,6 +135,11 @@ pub(crate) fn choose_mode(
     attempt(WriteMode::Buffered).map(|file| (file, WriteMode::Buffered))
 }
 
+/// Whether the file system is full: a state that passes, unlike other errors.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn open(path: &Path, mode: WriteMode, create: bool) -> io::Result<File> {
     OpenOptions::new()
         .read(true)

@@ -259,6 +259,12 @@ impl SegmentTable {
         self.no_space
     }
 
+    /// Whether the active segment has no file and gets none until there is room again: what is
+    /// appended to it could only wait.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.no_space && self.is_urgent()
+    }
+
     /// Segments with frames, spare files, and bytes of all files.
     pub(crate) fn usage(&self) -> (u64, u64, u64) {
         let whole = (self.written.len() - self.awaiting() + self.ready.len()) as u64;

@@ -7,14 +7,18 @@ use std::path::Path;
 
 use antiphon_common::{Lsn, WalEpoch};
 use bytes::{Bytes, BytesMut};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use super::classify::Stop;
 use crate::format::frame::{self, FrameHeader, FrameKind};
 use crate::format::segment::{HeaderState, SegmentHeader, SegmentId, read_header};
 use crate::format::{BLOCK_BYTES, block_ceiling};
 
+/// Read at once, to begin with: a log that was closed clean often holds nothing to replay.
+const CHUNK_BYTES_MIN: usize = 64 << 10;
 /// Read at once; with the largest frame, the bound of what reading holds in memory.
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES_MAX: usize = 1 << 20;
 
 /// What the next frame must say about itself.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +57,16 @@ pub(crate) struct SegmentReader {
     position: u64,
     /// What was read ahead, from `position` on.
     ahead: BytesMut,
+    /// The size of the next read; doubles with each.
+    chunk_bytes: usize,
 }
 
 impl SegmentReader {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let file_bytes = file.metadata()?.len();
-        Ok(Self { file, file_bytes, position: 0, ahead: BytesMut::new() })
+        let (position, ahead, chunk_bytes) = (0, BytesMut::new(), CHUNK_BYTES_MIN);
+        Ok(Self { file, file_bytes, position, ahead, chunk_bytes })
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
@@ -140,12 +147,26 @@ impl SegmentReader {
         if rest < missing as u64 {
             return Ok(false);
         }
-        let wanted = rest.min(missing.max(CHUNK_BYTES) as u64) as usize;
+        let wanted = rest.min(missing.max(self.chunk_bytes) as u64) as usize;
+        self.chunk_bytes = (self.chunk_bytes * 2).min(CHUNK_BYTES_MAX);
         let held = self.ahead.len();
         self.ahead.resize(held + wanted, 0);
         let (_, fresh) = self.ahead.split_at_mut(held);
         self.file.read_exact_at(fresh, start)?;
         Ok(true)
+    }
+
+    /// Goes to where the file system says that the next written bytes may be. A new segment is mostly
+    /// space that was allocated and never written to; reading it would find zeros, slowly.
+    fn skip_hole(&mut self) {
+        let data = match rustix::fs::seek(&self.file, SeekFrom::Data(self.position)) {
+            Ok(data) => data / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
+            // There is none up to the end.
+            Err(Errno::NXIO) => self.file_bytes,
+            // Not every file system knows.
+            Err(_) => return,
+        };
+        self.seek(data.max(self.position));
     }
 
     /// Looks from the next block boundary at or behind `from` for an intact frame that satisfies
@@ -156,6 +177,7 @@ impl SegmentReader {
         proves: &dyn Fn(&FrameHeader) -> bool,
     ) -> io::Result<bool> {
         self.seek(block_ceiling(from).max(BLOCK_BYTES as u64));
+        self.skip_hole();
         while self.read_ahead(frame::HEADER_BYTES)? {
             let header = FrameHeader::decode(&self.ahead).filter(proves);
             if let Some(header) = header

@@ -193,6 +193,11 @@ impl<'a> Walk<'a> {
         if !matches!(behind, Behind::Nothing | Behind::SkipsAhead) {
             return Ok(false);
         }
+        // The mark is an opening's last write, made when everything before it was durable: an intact
+        // one vouches for the whole log, and a clean start reads nothing behind it.
+        if stopped.stop == Stop::EndMark && behind == Behind::Nothing {
+            return Ok(false);
+        }
         for (other, used) in self.used.iter().enumerate().skip(index) {
             let from = if other == index { stopped.position } else { 0 };
             if self.proves(used, from)? {
