@@ -49,13 +49,13 @@ part_unit() {
   # The test kit's integration tests are parts of their own, and run optimised.
   cargo_tests "unit" 1800 --workspace --exclude antiphon-tests --locked --no-fail-fast
   if grep -rqE '#\[(test|tokio::test)' "$TESTS/src"; then
-    cargo_tests "test kit" 900 --release -p antiphon-tests --lib --locked --no-fail-fast
+    cargo_tests "test kit" 900 "${OPTIMISED[@]}" --lib --no-fail-fast
   fi
 }
 
 part_integration() { # NAME SECONDS
   heading "$1: cargo test --test $1"
-  cargo_tests "$1" "$2" --release -p antiphon-tests --test "$1" --locked --no-fail-fast
+  cargo_tests "$1" "$2" "${OPTIMISED[@]}" --test "$1" --no-fail-fast
 }
 
 part_e2e() { part_integration e2e 900; }
