@@ -243,7 +243,10 @@ fn after_a_clean_close_even_the_last_frame_is_vouched_for() {
 fn a_damaged_header_is_a_torn_tail_only_on_a_segment_without_acknowledged_frames() {
     let log = long_log();
     let all = segments(log.path());
-    for (path, first) in &all[1..] {
+    let known_durable = frames(log.path()).iter().map(|(_, _, head)| head.durable).max();
+    let proven = all[1..].iter().filter(|(_, first)| Some(*first) <= known_durable);
+    assert!(proven.clone().count() > 1);
+    for (path, first) in proven {
         let copy = crash_copy(log.path());
         flip(&copy.path().join(path.file_name().expect("a name")), 20);
         assert_eq!(corruption(copy.path()).1, *first);

@@ -43,6 +43,28 @@ fn trimmed_segments_are_recycled_and_their_stale_frames_stay_dead() {
     assert_ne!(report.ending, Ending::Clean);
 }
 
+/// A first segment is merely allocated, and each write to it waits for the file system's journal.
+#[test]
+fn the_first_segment_is_left_as_soon_as_a_zero_filled_one_is_ready() {
+    let live = folder();
+    let mut roomy = options(live.path(), 1);
+    roomy.leaves_raw_segments = true;
+    roomy.segment_bytes = ByteCount(64 * SEGMENT);
+    roomy.capacity_bytes = ByteCount(4 * 64 * SEGMENT);
+    let (wal, ..) = open_with(roomy).expect("opens");
+    let mut last = 0;
+    while wal.stats().segments < 2 {
+        last += 1;
+        append_groups(&wal, last..=last);
+    }
+    append_groups(&wal, last + 1..=last + 20);
+    let copy = crash_copy(live.path());
+    let starts: Vec<_> = segments(copy.path()).iter().map(|(_, first)| first.get()).collect();
+    assert_eq!(starts, [1, last], "no more than once: the second one is zero-filled");
+    let blocks = 64 * SEGMENT / 4096;
+    assert!(last < blocks - 1, "frame {last} would have needed another segment anyway");
+}
+
 #[test]
 fn frames_larger_than_a_slab_and_rolls_in_every_place_survive() {
     let live = folder();

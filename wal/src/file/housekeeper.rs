@@ -12,7 +12,7 @@ use super::core::Core;
 use super::log::Phase;
 use super::segment_file::{SegmentFile, is_shortage};
 use super::segment_table::{Chore, Leftover};
-use super::{DiskOperation, directory};
+use super::{DiskOperation, directory, segment_file};
 use crate::FatalFault;
 use crate::format::segment::SegmentId;
 
@@ -79,9 +79,7 @@ fn perform(core: &Core, chore: &Chore) -> Result<Option<SegmentFile>, (SegmentId
             delete(core, leftover);
             Ok(None)
         }
-        Chore::Recycle(leftover, id) => {
-            recycle(core, leftover, *id).map(Some).map_err(|e| (*id, e))
-        }
+        Chore::Recycle(leftover, id) => recycle(core, leftover, *id).map_err(|error| (*id, error)),
         Chore::Create(id) => create(core, *id).map(Some).map_err(|error| (*id, error)),
     }
 }
@@ -97,23 +95,36 @@ fn delete(core: &Core, leftover: &Leftover) {
 
 /// The old header stays until the first group brings the new one; till then its number, which is
 /// not the file's, says that the file is unused.
-fn recycle(core: &Core, leftover: &Leftover, id: SegmentId) -> io::Result<SegmentFile> {
+///
+/// A file that was never written to in full, such as the first segment of an opening that wrote little,
+/// saves nothing over a new one, so it is kept only if somebody needs a file now.
+fn recycle(core: &Core, leftover: &Leftover, id: SegmentId) -> io::Result<Option<SegmentFile>> {
+    let needed = {
+        let log = core.log.lock();
+        log.segments.is_urgent() || log.segments.is_out_of_space()
+    };
+    if !needed && !segment_file::is_zeroed(&leftover.path) {
+        delete(core, leftover);
+        return Ok(None);
+    }
     let path = directory::segment_path(&core.directory, id);
     fs::rename(&leftover.path, &path)?;
     directory::sync(&core.directory)?;
-    SegmentFile::reopen(&path, id, core.mode)
+    SegmentFile::reopen(&path, id, core.mode).map(Some)
 }
 
 fn create(core: &Core, id: SegmentId) -> io::Result<SegmentFile> {
     core.before(DiskOperation::PrepareSegment { segment: id })?;
     let path = directory::segment_path(&core.directory, id);
-    let file = SegmentFile::create(&path, id, core.segment_bytes, core.mode)?;
+    let mut file = SegmentFile::create(&path, id, core.segment_bytes, core.mode)?;
     directory::sync(&core.directory)?;
     let hurry = || {
         let log = core.log.lock();
         log.segments.is_urgent() || !matches!(log.phase, Phase::Open)
     };
-    file.zero_fill(core.segment_bytes, &hurry)?;
+    if !file.is_zeroed {
+        file.zero_fill(core.segment_bytes, &hurry)?;
+    }
     Ok(file)
 }
 

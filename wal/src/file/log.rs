@@ -128,7 +128,8 @@ impl Log {
     }
 
     fn new_group(&mut self, bytes: usize) -> Result<Group, AppendError> {
-        if self.segments.position() + bytes as u64 > self.limits.segment_end {
+        let is_full = self.segments.position() + bytes as u64 > self.limits.segment_end;
+        if is_full || self.segments.has_better() {
             self.segments.roll(self.next_lsn).map_err(|shortage| full(shortage, bytes))?;
         }
         let (slab, offset) = self.slab_for(bytes)?;

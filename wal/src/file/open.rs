@@ -75,6 +75,7 @@ fn start(
         segment_bytes: options.segment_bytes.get(),
         segments_max: options.segments_max(),
         spares_max: options.spare_segments,
+        leaves_raw: options.leaves_raw_segments,
     };
     let (stored, unused) = sort_out(survey, found);
     let next_id = survey.next_id.next();

@@ -72,6 +72,10 @@ pub struct FileWalOptions {
     /// Prepared segments to keep (default 2). One is zero-filled ahead of need; more come only from
     /// recycling.
     pub spare_segments: usize,
+    /// Whether a segment whose space is merely allocated, as that of an opening's first one is, is left
+    /// as soon as a zero-filled one is ready (default yes). Costs at most one segment of space;
+    /// saves the file system's journal commit in front of every acknowledgement.
+    pub leaves_raw_segments: bool,
     /// Limit of all segment files together (default 4 GiB), rounded down to whole segments.
     pub capacity_bytes: ByteCount,
     /// Limit of bytes appended but not yet taken by a writer (default 64 MiB).
@@ -105,6 +109,7 @@ impl FileWalOptions {
             slab_reserve_bytes: ByteCount::mebibytes(32),
             slab_reserve_idle: Duration::from_secs(10),
             spare_segments: 2,
+            leaves_raw_segments: true,
             capacity_bytes: ByteCount::mebibytes(4096),
             backlog_bytes: ByteCount::mebibytes(64),
             writers: 2,

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, SeekFrom, fallocate};
 use rustix::io::Errno;
 
 use crate::file::DirectIo;
@@ -40,6 +40,10 @@ impl WriteMode {
 pub(crate) struct SegmentFile {
     pub(crate) id: SegmentId,
     pub(crate) path: PathBuf,
+    /// Whether every block has been written to before. A write to a block that is merely allocated
+    /// changes the file system's own records, too, and is durable only with its journal: behind
+    /// whatever else waits for that, which on ext4 is everybody's unwritten data.
+    pub(crate) is_zeroed: bool,
     file: File,
     mode: WriteMode,
     /// Buffered mode only: one write-and-sync at a time, and none after a failed one. The kernel
@@ -58,7 +62,7 @@ impl SegmentFile {
     ) -> io::Result<Self> {
         let file = open(path, mode, true)?;
         match allocate(&file, path, bytes, mode) {
-            Ok(()) => Ok(Self::new(path, id, file, mode)),
+            Ok(is_zeroed) => Ok(Self { is_zeroed, ..Self::new(path, id, file, mode) }),
             Err(error) => {
                 // Best effort: an empty file left behind is recognised as unused.
                 let _ = std::fs::remove_file(path);
@@ -69,11 +73,14 @@ impl SegmentFile {
 
     /// Opens a file that is allocated already.
     pub(crate) fn reopen(path: &Path, id: SegmentId, mode: WriteMode) -> io::Result<Self> {
-        Ok(Self::new(path, id, open(path, mode, false)?, mode))
+        let file = open(path, mode, false)?;
+        let is_zeroed = has_no_hole(&file);
+        Ok(Self { is_zeroed, ..Self::new(path, id, file, mode) })
     }
 
     fn new(path: &Path, id: SegmentId, file: File, mode: WriteMode) -> Self {
-        Self { id, path: path.to_owned(), file, mode, sound: Mutex::new(true) }
+        let path = path.to_owned();
+        Self { id, path, is_zeroed: false, file, mode, sound: Mutex::new(true) }
     }
 
     /// Writes `parts` one after the other from `position` on and returns when they are durable.
@@ -114,8 +121,9 @@ impl SegmentFile {
 
     /// Overwrites everything with zeros and syncs, so that later writes change data only, not the
     /// file system's own records. Stops early, still correct, when `hurry` says so.
-    pub(crate) fn zero_fill(&self, bytes: u64, hurry: &dyn Fn() -> bool) -> io::Result<()> {
-        zero_fill(&self.path, self.mode, bytes, hurry)
+    pub(crate) fn zero_fill(&mut self, bytes: u64, hurry: &dyn Fn() -> bool) -> io::Result<()> {
+        self.is_zeroed = zero_fill(&self.path, self.mode, bytes, hurry)?;
+        Ok(())
     }
 }
 
@@ -150,10 +158,11 @@ fn open(path: &Path, mode: WriteMode, create: bool) -> io::Result<File> {
         .open(path)
 }
 
-fn allocate(file: &File, path: &Path, bytes: u64, mode: WriteMode) -> io::Result<()> {
+/// Says whether the space was also written to.
+fn allocate(file: &File, path: &Path, bytes: u64, mode: WriteMode) -> io::Result<bool> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         // Not synced: a durable write to the file brings along what finding its bytes takes.
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(false),
         // Writing zeros is the only way to own the space on a file system without fallocate.
         Err(Errno::OPNOTSUPP) => {
             file.set_len(bytes)?;
@@ -163,7 +172,26 @@ fn allocate(file: &File, path: &Path, bytes: u64, mode: WriteMode) -> io::Result
     }
 }
 
-fn zero_fill(path: &Path, mode: WriteMode, bytes: u64, hurry: &dyn Fn() -> bool) -> io::Result<()> {
+/// Whether every block of the file at `path` has been written to, as far as can be known.
+pub(crate) fn is_zeroed(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| has_no_hole(&file))
+}
+
+/// Whether the file system keeps a block of its own, written to before, for each of the file's. `false`
+/// if it does not say.
+fn has_no_hole(file: &File) -> bool {
+    let bytes = file.metadata().map(|metadata| metadata.len());
+    let hole = rustix::fs::seek(file, SeekFrom::Hole(0));
+    matches!((bytes, hole), (Ok(bytes), Ok(hole)) if hole >= bytes)
+}
+
+/// Says whether it got to the end.
+fn zero_fill(
+    path: &Path,
+    mode: WriteMode,
+    bytes: u64,
+    hurry: &dyn Fn() -> bool,
+) -> io::Result<bool> {
     // A handle of its own without O_DSYNC: one sync at the end instead of one for each chunk.
     let flags = mode.flags() - OFlags::DSYNC;
     let file = OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path)?;
@@ -176,7 +204,8 @@ fn zero_fill(path: &Path, mode: WriteMode, bytes: u64, hurry: &dyn Fn() -> bool)
         std::os::unix::fs::FileExt::write_all_at(&file, block, position)?;
         position += chunk as u64;
     }
-    file.sync_data()
+    file.sync_data()?;
+    Ok(position >= bytes)
 }
 
 const _: () = assert!(ZERO_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));

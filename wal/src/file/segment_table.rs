@@ -58,6 +58,7 @@ pub(crate) struct TableLimits {
     pub(crate) segment_bytes: u64,
     pub(crate) segments_max: usize,
     pub(crate) spares_max: usize,
+    pub(crate) leaves_raw: bool,
 }
 
 /// What the housekeeper should do next.
@@ -122,6 +123,15 @@ impl SegmentTable {
         assert!(position >= self.position && position <= self.limits.segment_bytes);
         assert!(position.is_multiple_of(BLOCK_BYTES as u64));
         self.position = position;
+    }
+
+    /// Whether the active segment is worth leaving early: its file is merely allocated, as that of an
+    /// opening's first segment is, and a zero-filled one is ready.
+    pub(crate) fn has_better(&self) -> bool {
+        let is_zeroed = |file: &SegmentFile| file.is_zeroed;
+        let is_raw = self.active().file.get().is_some_and(|file| !file.is_zeroed);
+        let has_frames = self.position > BLOCK_BYTES as u64;
+        self.limits.leaves_raw && is_raw && has_frames && self.ready.front().is_some_and(is_zeroed)
     }
 
     /// Makes the next segment the active one.
@@ -298,7 +308,8 @@ mod tests {
     /// Segment 1 holds frames 1 to 3 and comes from an earlier opening, segment 2 holds 4 to 9,
     /// segment 3 is active.
     fn table(folder: &Path) -> SegmentTable {
-        let limits = TableLimits { segment_bytes: BYTES, segments_max: 4, spares_max: 1 };
+        let limits =
+            TableLimits { segment_bytes: BYTES, segments_max: 4, spares_max: 1, leaves_raw: true };
         let first = Segment::new(Lsn(4), true, Some(file(folder, 2)));
         let old = VecDeque::from([stored(1, 1, folder)]);
         let mut table = SegmentTable::new(limits, old, Vec::new(), first, SegmentId(4));
