@@ -13,6 +13,7 @@
 
 mod delete;
 mod error;
+mod file_put;
 mod key;
 mod open;
 mod probe;

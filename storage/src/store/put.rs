@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::error::PutObjectError;
+use super::file_put;
 use super::key::object_path;
 use super::open::Store;
 use crate::object::{BuiltObject, FOOTER_BYTES, LoadLayoutError, footer_of_tail};
@@ -67,9 +68,8 @@ impl Store {
         path: &Path,
         object: &BuiltObject,
     ) -> Result<Option<object_store::Error>, PutObjectError> {
-        let create = PutOptions::from(PutMode::Create);
-        let error = match self.uploads.put_opts(path, object.payload.clone(), create).await {
-            Ok(_) => return Ok(None),
+        let error = match self.create(path, object.payload.clone()).await {
+            Ok(()) => return Ok(None),
             Err(error @ object_store::Error::AlreadyExists { .. }) => error,
             Err(error) => return Ok(Some(error)),
         };
@@ -78,6 +78,17 @@ impl Store {
             Occupant::Nobody => Ok(Some(error)),
             Occupant::Another => Err(PutObjectError::Taken { object: object.identity.object }),
         }
+    }
+
+    async fn create(&self, path: &Path, payload: PutPayload) -> Result<(), object_store::Error> {
+        let Some(files) = self.local_files() else {
+            let create = PutOptions::from(PutMode::Create);
+            return self.uploads.put_opts(path, payload, create).await.map(drop);
+        };
+        let file = files.path_to_filesystem(path)?;
+        let put = tokio::task::spawn_blocking(move || file_put::put(&file, &payload));
+        let done = put.await.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
+        done.map_err(|error| as_client_error(path, error))
     }
 
     async fn occupant(&self, path: &Path, built: &BuiltObject) -> Result<Occupant, PutObjectError> {
@@ -99,6 +110,18 @@ impl Store {
             true => Ok(Occupant::Ourselves),
             false => Ok(Occupant::Another),
         }
+    }
+}
+
+/// The error in the words that the client library has for it.
+fn as_client_error(path: &Path, error: std::io::Error) -> object_store::Error {
+    let (path, source) = (path.to_string(), Box::new(error));
+    match source.kind() {
+        std::io::ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path, source },
+        std::io::ErrorKind::PermissionDenied => {
+            object_store::Error::PermissionDenied { path, source }
+        }
+        _ => object_store::Error::Generic { store: "LocalFileSystem", source },
     }
 }
 
