@@ -13,6 +13,8 @@
 
 mod delete;
 mod error;
+#[cfg(any(test, feature = "test-util"))]
+pub mod faults;
 mod key;
 mod open;
 mod probe;
