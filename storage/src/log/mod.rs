@@ -18,6 +18,7 @@ mod epochs;
 mod lookup;
 mod partition_log;
 mod read;
+mod rewrite;
 mod tail;
 mod trim;
 

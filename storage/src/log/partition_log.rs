@@ -45,6 +45,8 @@ pub struct PartitionLog {
     pub(super) flushed_producers: Mutex<ProducerStates>,
     /// Held by whoever changes `segments` together with the catalog.
     pub(super) history_change: tokio::sync::Mutex<()>,
+    /// Held by whoever merges or compacts this partition's history, from reading to commit.
+    pub(super) rewriting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -122,6 +124,7 @@ impl PartitionLog {
             segments: OnceCell::new(),
             flushed_producers: Mutex::new(restored.flushed_producers),
             history_change: tokio::sync::Mutex::new(()),
+            rewriting: tokio::sync::Mutex::new(()),
         })
     }
 
