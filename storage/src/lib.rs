@@ -26,6 +26,7 @@ mod engine;
 mod log;
 pub mod object;
 pub mod store;
+mod traffic;
 
 pub use budget::TailBudget;
 pub use engine::{
@@ -37,3 +38,4 @@ pub use log::{
     LookupError, OffsetAndTimestamp, PartitionLog, ReadColdError, TailBatch, TailRead,
     TimestampSource, TrimError,
 };
+pub use traffic::{ClassStats, Traffic, TrafficClass, TrafficOptions, TrafficPermit};

@@ -33,13 +33,13 @@ impl Default for ColdOptions {
 
 impl ColdOptions {
     /// Bytes that demand reads may have in flight.
-    pub(super) fn demand_bytes_in_flight(&self) -> u64 {
+    pub(crate) fn demand_bytes_in_flight(&self) -> u64 {
         self.cache_bytes / 2
     }
 
     /// Bytes that read-ahead may have in flight; also the widest window of one reader, so that one
     /// reader's future never evicts another's present.
-    pub(super) fn readahead_bytes_in_flight(&self) -> u64 {
+    pub(crate) fn readahead_bytes_in_flight(&self) -> u64 {
         self.cache_bytes / 4
     }
 

@@ -22,6 +22,7 @@ use crate::object::{
     BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary, WriterIdentity,
 };
 use crate::store::PutObjectError;
+use crate::traffic::TrafficClass;
 
 /// Objects that one flush uploads at a time.
 const UPLOADS_IN_FLIGHT: usize = 4;
@@ -191,6 +192,7 @@ impl Storage {
     }
 
     async fn put_one(&self, object: &BuiltObject) -> Result<(), FlushError> {
+        let _turn = self.context.traffic.admit(TrafficClass::Upload, object.size).await;
         let put = self.store.put_object(object).await;
         put.map_err(|source| FlushError::Put { object: object.identity.object, source })
     }

@@ -32,6 +32,7 @@ pub use wal_opener::{OpenedWal, WalOpener};
 use crate::budget::TailBudget;
 use crate::log::{LogConfig, LogContext, PartitionLog, Restored};
 use crate::store::Store;
+use crate::traffic::Traffic;
 
 /// How many attempts a clean stop makes to upload before it gives up, with a second between them.
 const STOP_ATTEMPTS_MAX: u32 = 30;
@@ -110,6 +111,11 @@ impl Storage {
     /// The memory budget of the tail: producers' connections wait on it.
     pub fn budget(&self) -> &Arc<TailBudget> {
         &self.context.budget
+    }
+
+    /// Admits requests to the store: whoever sends some asks here first.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.context.traffic
     }
 
     /// The runtime that history is read and written on.

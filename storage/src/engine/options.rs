@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wal_opener::WalOpener;
+use crate::traffic::TrafficOptions;
 
 /// Called once when this process must not go on as the owner of its store: a failed sync, or
 /// another broker that took over. The process is expected to exit.
@@ -45,6 +46,8 @@ pub struct StorageOptions {
     pub own_object_bytes_min: u64,
     /// Bytes of memory for blocks of history.
     pub cold_cache_bytes: u64,
+    /// How fast the classes of traffic to the store go.
+    pub traffic: TrafficOptions,
     /// How often retention looks (`log.retention.check.interval.ms`).
     pub retention_interval: Duration,
     /// Whom to tell when this process must end.
@@ -63,6 +66,7 @@ impl StorageOptions {
             flush_bytes_max: 64 << 20,
             own_object_bytes_min: 8 << 20,
             cold_cache_bytes: 64 << 20,
+            traffic: TrafficOptions::default(),
             retention_interval: Duration::from_secs(300),
             on_fatal: FatalReport(Arc::new(|reason| {
                 tracing::error!(reason, "fatal storage fault");

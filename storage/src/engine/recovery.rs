@@ -16,6 +16,7 @@ use crate::budget::TailBudget;
 use crate::cold::{ColdOptions, ColdReader};
 use crate::log::{LogConfig, LogContext, PartitionLog, Restored, TailBatch};
 use crate::store::Store;
+use crate::traffic::Traffic;
 
 /// Why storage did not open. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -89,13 +90,16 @@ impl Storage {
     ) -> Result<(Arc<Self>, Recovered), OpenError> {
         let producers = load_producers(&*catalog).await?;
         let (frames, wal, report) = open_wal(&options, environment, snapshot)?;
+        let cold_options =
+            ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() };
+        let appending = Arc::clone(&wal);
+        let appended = move || appending.stats().appended_bytes;
+        let traffic = Traffic::new(options.traffic.clone(), &cold_options, appended);
         let context = Arc::new(LogContext {
             wal,
             catalog,
-            cold: Arc::new(ColdReader::new(
-                store.clone(),
-                ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() },
-            )),
+            cold: Arc::new(ColdReader::new(store.clone(), cold_options)),
+            traffic,
             budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
             queue: TailQueue::new(options.flush_threshold()),
             clock: Arc::clone(&environment.clock),

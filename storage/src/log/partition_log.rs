@@ -18,6 +18,7 @@ use super::tail::{Tail, TailBatch};
 use crate::budget::TailBudget;
 use crate::cold::ColdReader;
 use crate::engine::TailQueue;
+use crate::traffic::Traffic;
 
 /// What every partition of a broker shares.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct LogContext {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) cold: Arc<ColdReader>,
     pub(crate) budget: Arc<TailBudget>,
+    pub(crate) traffic: Arc<Traffic>,
     pub(crate) queue: TailQueue,
     pub(crate) clock: Arc<dyn Clock>,
     /// Cold reads, flushes and retention run here, so that live traffic never waits for them.
