@@ -261,6 +261,11 @@ impl BatchHeader {
         self.attributes.has(Attributes::DELETE_HORIZON)
     }
 
+    /// The time from which compaction may drop this batch's tombstones, once it has one (KIP-534).
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.has_delete_horizon().then_some(self.first_timestamp)
+    }
+
     /// Whether an idempotent producer wrote the batch, so that its sequence means something.
     pub const fn has_producer_id(&self) -> bool {
         self.producer_id.is_some()
