@@ -230,7 +230,7 @@ impl Storage {
         self.context.catalog.commit_flush(commit).await?;
         for segment in segments {
             if let Some(run) = runs.get(&segment.partition_id) {
-                run.log.publish_segment(segment);
+                run.log.publish_segment(&segment);
             }
         }
         drop(turns);
@@ -254,6 +254,7 @@ impl Storage {
             broker_epoch: self.broker_epoch,
             live_sections: object.sections.len() as u32,
             level: 0,
+            live_bytes: 0,
         }
     }
 
