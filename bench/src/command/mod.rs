@@ -3,10 +3,13 @@
 mod admin;
 mod compare;
 mod consume;
+mod gets;
 mod options;
 mod partitions;
 mod produce;
 mod progress;
+mod replay;
+mod replay_report;
 mod roundtrip;
 mod startup;
 
@@ -32,6 +35,15 @@ pub enum Command {
     Startup(startup::Options),
     /// Create many partitions, write one record to each and read all back.
     Partitions(partitions::Options),
+    /// Live traffic quiet, and again while consumers replay a history at full speed.
+    Replay(replay::Options),
+    /// One endlessly replaying consumer, as `replay` starts them.
+    #[command(hide = true)]
+    ReplayClient(replay::client::Options),
+    /// Turn the reports of a replay benchmark into tables and plots.
+    ReplayReport(replay_report::Options),
+    /// Read the objects of a bucket as fast as they come.
+    Gets(gets::Options),
     /// Wait until a broker answers a metadata request.
     Wait(admin::WaitOptions),
     /// Delete the topics of a run.
@@ -49,6 +61,10 @@ impl Command {
             Self::Roundtrip(options) => roundtrip::run(&options),
             Self::Startup(options) => startup::run(&options),
             Self::Partitions(options) => partitions::run(&options),
+            Self::Replay(options) => replay::run(&options),
+            Self::ReplayClient(options) => replay::client::run(&options),
+            Self::ReplayReport(options) => replay_report::run(&options),
+            Self::Gets(options) => gets::run(&options),
             Self::Wait(options) => admin::wait(&options),
             Self::Delete(options) => admin::delete(&options),
             Self::Compare(options) => compare::run(&options),
@@ -68,6 +84,12 @@ pub enum Failure {
     /// The reports could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// A bucket could not be read.
+    #[error(transparent)]
+    Bucket(#[from] object_store::Error),
+    /// A replay did not do what its measurement needs.
+    #[error("replay: {0}")]
+    Replay(String),
     /// A file or process failed.
     #[error(transparent)]
     Io(#[from] io::Error),

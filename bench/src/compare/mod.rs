@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::report::Report;
 use bars::{Bar, SHOWN, bar};
+pub(crate) use table::{cell, write_facts, write_problems};
 
 /// Why reports could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +82,13 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    fn of(reports: Option<&Vec<Report>>, metric: &str) -> Option<Self> {
-        let mut values: Vec<f64> =
-            reports?.iter().filter_map(|report| report.value(metric)).collect();
+    /// Over what `reports` say about `metric`; `None` when none says anything.
+    pub(crate) fn of(reports: Option<&Vec<Report>>, metric: &str) -> Option<Self> {
+        Self::of_values(reports?.iter().filter_map(|report| report.value(metric)).collect())
+    }
+
+    /// Over `values`; `None` when there are none.
+    pub(crate) fn of_values(mut values: Vec<f64>) -> Option<Self> {
         let median = median(&mut values)?;
         Some(Self { median, min: *values.first()?, max: *values.last()? })
     }
@@ -180,7 +185,8 @@ fn row(
     Row { workload: workload.into(), metric, subject, peer, ratio, bar, pass }
 }
 
-fn problems_of(runs: &Runs) -> Vec<String> {
+/// Problems of single runs, with where they happened.
+pub(crate) fn problems_of(runs: &Runs) -> Vec<String> {
     let of_run = |((workload, system), reports): (&(String, String), &Vec<Report>)| {
         let problems = reports.iter().flat_map(|report| report.problems.clone());
         problems.map(|problem| format!("{system} {workload}: {problem}")).collect::<Vec<_>>()
