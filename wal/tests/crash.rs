@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use antiphon_common::{ErrorKind, Lsn};
-use antiphon_wal::conformance::{Outcomes, payload};
+use antiphon_wal::conformance::Outcomes;
 use antiphon_wal::{Corruption, Ending, FileWal, OpenError, Wal};
 use kit::*;
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   crash        kill -9 in mid-produce: what was acked stays, once, where it was
+//!   disks        a disk that refuses a write ends the process, with 3; nothing acked is lost
 //!   duplicates   idempotent producers across restarts and across the loss of the local disk
 //!   moving       clean stops: the store alone brings everything back
 //!   refusals     starts that must not happen, and must change nothing
@@ -16,6 +17,7 @@
 //! ```
 
 mod crash;
+mod disks;
 mod duplicates;
 mod fetching;
 mod groups;
