@@ -20,6 +20,7 @@ start_minio() {
   # MinIO serves a folder of its data directory as a bucket, so no S3 client is needed to make one.
   mkdir -p "$data/minio/$bucket"
   MINIO_ROOT_USER=$AWS_ACCESS_KEY_ID MINIO_ROOT_PASSWORD=$AWS_SECRET_ACCESS_KEY MINIO_BROWSER=off \
+    MINIO_PROMETHEUS_AUTH_TYPE=public \
     "${ANTIPHON_CACHE:-$HOME/.cache/antiphon}/bin/minio" server --quiet --address "$address" \
     --console-address "127.0.0.1:$((port_base + 5))" "$data/minio" >"$data/minio.log" 2>&1 &
   minio_pid=$!

@@ -38,7 +38,7 @@ choose_replay_sizes() {
     history=${history:-1GiB} loads=${loads:-1,4,4@0} rounds=${rounds:-1}
     seconds=4 warmup_seconds=1 alone_seconds=3
   else
-    history=${history:-4GiB} loads=${loads:-1,4,16,4@0} rounds=${rounds:-3}
+    history=${history:-6GiB} loads=${loads:-1,4,16,4@0} rounds=${rounds:-3}
     seconds=20 warmup_seconds=3 alone_seconds=10
   fi
   antiphon_flags=(--store "s3://$bucket/antiphon" --tail-memory "$tail_memory"

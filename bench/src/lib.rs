@@ -12,6 +12,7 @@
 //! compare/    many reports of two systems -> medians, ratios, bars
 //! replay/     many reports of a replay benchmark -> medians, bars, plots
 //! plot/       charts as SVG
+//! layer/      one layer of the broker alone: the write-ahead log
 //! ```
 //!
 //! Two rules decide whether a number here means anything:
@@ -28,6 +29,7 @@ mod client;
 mod command;
 mod compare;
 mod latency;
+mod layer;
 mod metrics_page;
 mod pace;
 mod plot;

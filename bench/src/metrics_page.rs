@@ -15,6 +15,8 @@ pub(crate) const HISTORY_GETS: &str = "antiphon_history_gets_total";
 pub(crate) const HISTORY_READ_BYTES: &str = "antiphon_history_read_bytes_total";
 /// Bytes that are durable on the broker's disk and not in the bucket yet.
 pub(crate) const UNFLUSHED_BYTES: &str = "antiphon_unflushed_bytes";
+/// Memory that the broker may use, by budget.
+pub(crate) const MEMORY_BUDGETS: &str = "antiphon_memory_budget_bytes";
 
 /// Where a page is.
 #[derive(Clone, Debug)]

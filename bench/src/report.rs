@@ -95,7 +95,7 @@ impl Report {
     }
 
     /// Adds the broker's resident memory.
-    fn memory(&mut self, usage: &Usage) {
+    pub(crate) fn memory(&mut self, usage: &Usage) {
         if let Some(memory) = usage.broker_memory {
             self.metric("broker_rss_mib", memory.resident.get() as f64 / MIB);
             self.metric("broker_peak_rss_mib", memory.peak.get() as f64 / MIB);

@@ -29,6 +29,15 @@ impl Series {
         Some((self.at(watched.1)? - self.at(watched.0)?) * share)
     }
 
+    /// Growth per second over all that was watched; 0 when that was nothing.
+    pub(crate) fn mean_rate(&self) -> f64 {
+        let Some(((from, first), (to, last))) = self.readings.first().zip(self.readings.last())
+        else {
+            return 0.0;
+        };
+        (last - first) / (*to - *from).as_secs_f64().max(1e-9)
+    }
+
     fn at(&self, moment: Duration) -> Option<f64> {
         let after = self.readings.partition_point(|(at, _)| *at < moment);
         let (next_at, next) = *self.readings.get(after)?;
@@ -58,6 +67,7 @@ mod tests {
     fn growth_between_readings_is_interpolated() {
         let grown = steady().growth(s(2.5), s(4.5)).unwrap();
         assert!((grown - 200.0).abs() < 1e-6, "{grown}");
+        assert_eq!((steady().mean_rate(), Series::default().mean_rate()), (100.0, 0.0));
     }
 
     #[test]

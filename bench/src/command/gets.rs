@@ -81,7 +81,7 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
     let store = Arc::new(options.store.open()?);
     let job = runtime.block_on(Job::plan(&*store, &options.store, shape.get_bytes, clock))?;
     if job.ranges.is_empty() {
-        return Err(Failure::Replay(format!("no objects in {:?}", options.store)));
+        return Err(Failure::Unusable(format!("no objects in {:?}", options.store)));
     }
     let job = Arc::new(job);
     let meter = Meter::start(&*job.clock, None);

@@ -4,6 +4,8 @@ mod admin;
 mod compare;
 mod consume;
 mod gets;
+mod idle;
+mod layer_wal;
 mod options;
 mod partitions;
 mod produce;
@@ -44,6 +46,10 @@ pub enum Command {
     ReplayReport(replay_report::Options),
     /// Read the objects of a bucket as fast as they come.
     Gets(gets::Options),
+    /// Watch a counter while nobody does anything.
+    Idle(idle::Options),
+    /// The write-ahead log alone, and io_uring next to it.
+    LayerWal(layer_wal::Options),
     /// Wait until a broker answers a metadata request.
     Wait(admin::WaitOptions),
     /// Delete the topics of a run.
@@ -65,6 +71,8 @@ impl Command {
             Self::ReplayClient(options) => replay::client::run(&options),
             Self::ReplayReport(options) => replay_report::run(&options),
             Self::Gets(options) => gets::run(&options),
+            Self::Idle(options) => idle::run(&options),
+            Self::LayerWal(options) => layer_wal::run(&options),
             Self::Wait(options) => admin::wait(&options),
             Self::Delete(options) => admin::delete(&options),
             Self::Compare(options) => compare::run(&options),
@@ -87,9 +95,9 @@ pub enum Failure {
     /// A bucket could not be read.
     #[error(transparent)]
     Bucket(#[from] object_store::Error),
-    /// A replay did not do what its measurement needs.
-    #[error("replay: {0}")]
-    Replay(String),
+    /// What was there to measure is not what the measurement needs.
+    #[error("{0}")]
+    Unusable(String),
     /// A file or process failed.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -50,6 +50,7 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
     let progress = read_back(options, &names, &*clock)?;
     report.metric("read_s", lap.next());
 
+    report.metric("acked_share", acked as f64 / total as f64);
     report.throughput(acked, acked * options.record_size as u64, &meter.finish(&*clock));
     if acked != total {
         report.problem(format!("{acked} of {total} records acknowledged"));

@@ -23,8 +23,6 @@ const STALL: Duration = Duration::from_secs(30);
 /// The client's own queue: enough to keep its connection busy, small enough for sixteen of them.
 const QUEUE_KIB: u32 = 16 << 10;
 const FETCH_BYTES: u64 = 1 << 20;
-/// `proc(5)`: writing 1 frees the page cache.
-const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 /// Options of `replay-client`.
 #[derive(Args, Clone, Debug)]
@@ -41,10 +39,6 @@ pub struct Options {
     /// Join a new consumer group for each pass, with this prefix, instead of reading fixed partitions.
     #[arg(long)]
     group: Option<String>,
-
-    /// Empty the machine's page cache before each pass (root).
-    #[arg(long)]
-    drop_page_cache: bool,
 }
 
 impl Options {
@@ -73,9 +67,6 @@ pub(in super::super) fn run(options: &Options) -> Result<Report, Failure> {
     let clock = SystemClock::default();
     let mut speaker = Speaker { bytes: 0, due: clock.monotonic() };
     for pass in 0.. {
-        if options.drop_page_cache {
-            std::fs::write(DROP_CACHES, "1")?;
-        }
         read_once(&options.consume(pass), &clock, &mut speaker)?;
     }
     Ok(Report::new("replay-client"))
@@ -109,7 +100,7 @@ fn read_once(
             (seen, moved) = (progress.bytes, now);
         }
         if now.saturating_sub(moved) > STALL || progress.missing + progress.repeated > 0 {
-            return Err(Failure::Replay(describe(&progress)));
+            return Err(Failure::Unusable(describe(&progress)));
         }
     }
     Ok(())

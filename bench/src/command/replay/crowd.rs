@@ -36,7 +36,7 @@ impl Crowd {
         while !crowd.clients.iter().all(|client| client.bytes() > 0) {
             crowd.check()?;
             if clock.monotonic() > deadline {
-                return Err(Failure::Replay("a client received nothing for a minute".into()));
+                return Err(Failure::Unusable("a client received nothing for a minute".into()));
             }
             thread::sleep(POLL);
         }
@@ -52,7 +52,7 @@ impl Crowd {
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         let ended = |client: &mut Client| client.process.try_wait().ok().flatten();
         match self.clients.iter_mut().find_map(ended) {
-            Some(status) => Err(Failure::Replay(format!("a client ended with {status}"))),
+            Some(status) => Err(Failure::Unusable(format!("a client ended with {status}"))),
             None => Ok(()),
         }
     }
@@ -88,9 +88,6 @@ fn arguments(options: &Options, load: Load, index: u32) -> Vec<String> {
     if options.groups {
         let (load, process) = (load.slug(), std::process::id());
         words.push(format!("--group=replay-{process}-{load}-{index}"));
-    }
-    if options.drop_page_cache && index == 0 {
-        words.push("--drop-page-cache".into());
     }
     words
 }

@@ -24,9 +24,9 @@ pub(super) fn fill(options: &Options, clock: &Arc<SystemClock>) -> Result<u64, F
     options.target.connect()?.create_topics(&**clock, topic, partitions, replication)?;
     let there = stored(options)?;
     if there < options.history {
-        let report = produce::run(&produced(options, options.history - there))?;
+        let report = produce::run(&producer(options, topics(options), options.history - there))?;
         if let Some(problem) = report.problems.into_iter().next() {
-            return Err(Failure::Replay(problem));
+            return Err(Failure::Unusable(problem));
         }
     }
     if let Some(page) = &options.metrics {
@@ -43,15 +43,20 @@ fn stored(options: &Options) -> Result<u64, Failure> {
     Ok(records.sum::<u64>() * options.record_size)
 }
 
-fn produced(options: &Options, bytes: u64) -> produce::Options {
+fn topics(options: &Options) -> Topics {
+    Topics {
+        topic: options.topic.clone(),
+        topics: 1,
+        partitions: options.partitions,
+        replication: options.replication,
+    }
+}
+
+/// As fast as it goes, in the batches that `produce` makes by default.
+pub(super) fn producer(options: &Options, topics: Topics, bytes: u64) -> produce::Options {
     produce::Options {
         target: options.target.clone(),
-        topics: Topics {
-            topic: options.topic.clone(),
-            topics: 1,
-            partitions: options.partitions,
-            replication: options.replication,
-        },
+        topics,
         record_size: options.record_size,
         bytes,
         seconds: None,
@@ -73,7 +78,7 @@ fn await_flush(page: &MetricsUrl, clock: &dyn Clock) -> Result<(), Failure> {
     let deadline = clock.monotonic() + FLUSH_TIMEOUT;
     while page.fetch()?.value(UNFLUSHED_BYTES).is_some_and(|bytes| bytes > 0.0) {
         if clock.monotonic() > deadline {
-            return Err(Failure::Replay("the history did not reach the bucket".into()));
+            return Err(Failure::Unusable("the history did not reach the bucket".into()));
         }
         thread::sleep(POLL);
     }

@@ -12,6 +12,7 @@
 pub(super) mod client;
 mod crowd;
 mod history;
+mod pressure;
 mod watch;
 
 use std::str::FromStr;
@@ -33,6 +34,8 @@ use watch::{Watch, Watched};
 
 /// Between the start of a load and what is measured of it: connections, read-ahead, first blocks.
 const SETTLE: Duration = Duration::from_secs(1);
+/// `proc(5)`: writing 1 frees the page cache.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 const GIB: f64 = 1_073_741_824.0;
 const MIB: f64 = 1_048_576.0;
 
@@ -109,9 +112,17 @@ pub struct Options {
     #[arg(long)]
     pub(super) groups: bool,
 
-    /// Empty the machine's page cache whenever the first consumer begins a pass (root).
+    /// Empty the machine's page cache before each measurement of a replay (root).
     #[arg(long)]
-    pub(super) drop_page_cache: bool,
+    drop_page_cache: bool,
+
+    /// Instead of live traffic: the first load beside a producer at full speed, for this long.
+    #[arg(long, value_name = "SECONDS")]
+    pressure: Option<u64>,
+
+    /// Memory that the broker may use, where its metrics page does not say so (`--pressure`).
+    #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
+    pub(super) budget: Option<u64>,
 
     /// How long each load is measured without live traffic.
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
@@ -152,6 +163,11 @@ impl Options {
         }
     }
 
+    /// Not while something is measured: it keeps a processor busy for a good part of a second.
+    fn chill(&self) -> std::io::Result<()> {
+        if self.drop_page_cache { std::fs::write(DROP_CACHES, "1") } else { Ok(()) }
+    }
+
     fn report(&self) -> Report {
         let clients = if self.groups { "one group each" } else { "fixed partitions, no group" };
         Report::new("replay")
@@ -173,6 +189,9 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
     report.metric("history_bytes", bytes as f64);
     if options.fill_only {
         return Ok(report);
+    }
+    if let Some((seconds, load)) = options.pressure.zip(options.loads.first()) {
+        return pressure::run(options, *load, seconds, &clock);
     }
     let mut phases = vec![quiet(options, &clock, &mut report)?];
     for load in &options.loads {
@@ -204,6 +223,7 @@ fn under(
     clock: &Arc<SystemClock>,
     report: &mut Report,
 ) -> Result<(Phase, Phase), Failure> {
+    options.chill()?;
     let mut crowd = Crowd::start(options, load, &**clock)?;
     let watch = Watch::start(&crowd, options.metrics.clone(), options.target.broker_pid, clock)?;
     thread::sleep(SETTLE);
@@ -211,6 +231,7 @@ fn under(
     let began = clock.monotonic();
     thread::sleep(Duration::from_secs(options.alone_seconds));
     let usage = meter.finish(&**clock);
+    options.chill()?;
     let exchange = roundtrip::measure(&options.traffic(), clock)?;
     let watched = watch.finish();
     crowd.check()?;
