@@ -6,6 +6,8 @@
 //! int32 for Spring; a textual id with no partition fits both, and both stay. Profiles of different
 //! places are no rivals: a record may carry the headers of two libraries.
 
+use std::cmp::Reverse;
+
 use antiphon_records::Headers;
 
 use crate::clash::Clash;
@@ -60,7 +62,7 @@ impl Profiles {
 }
 
 fn keep_best_of_rivals(readings: &mut Vec<Message<'_>>) {
-    let rank = |message: &Message<'_>| (message.misfits.len(), usize::MAX - message.evidence);
+    let rank = |message: &Message<'_>| (message.misfits.len(), Reverse(message.evidence));
     let ranks: Vec<_> = readings.iter().map(|m| (&m.profile.correlation.place, rank(m))).collect();
     let is_best: Vec<bool> = ranks
         .iter()

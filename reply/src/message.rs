@@ -8,6 +8,9 @@ use crate::correlation::CorrelationId;
 use crate::encoding::Encoding;
 use crate::profile::Profile;
 
+/// How much of a misfit's value is printed: enough to know it again.
+const SHOWN_BYTES_MAX: usize = 64;
+
 /// What a record is in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -52,7 +55,12 @@ pub struct Misfit<'a> {
 impl fmt::Display for Misfit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { profile, header, found, value } = self;
-        write!(f, "{header} ({}) is {found}, which {profile} does not send", value.escape_ascii())
+        let (shown, dots) = match value.get(..SHOWN_BYTES_MAX) {
+            Some(start) => (start, "..."),
+            None => (*value, ""),
+        };
+        let shown = shown.escape_ascii();
+        write!(f, "{header} ({shown}{dots}) is {found}, which {profile} does not send")
     }
 }
 

@@ -16,16 +16,17 @@ use crate::message::Message;
 /// What the records of one partition carry, seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    seen: Vec<Seen>,
+    headers: Vec<Seen>,
     clashes: u64,
     first_clash: Option<(Offset, String)>,
 }
 
+/// A header's encodings, and where each was first seen.
 #[derive(Clone, Debug)]
 struct Seen {
     header: String,
-    encoding: Encoding,
-    first: Offset,
+    first: (Encoding, Offset),
+    others: Vec<(Encoding, Offset)>,
 }
 
 /// A header that comes in two encodings.
@@ -54,17 +55,11 @@ impl Survey {
         }
     }
 
-    /// The headers that came in more than one encoding.
+    /// The headers that came in more than one encoding: the first encoding beside each other one.
     pub fn mixtures(&self) -> impl Iterator<Item = Mixture> + '_ {
-        self.seen.iter().zip(1..).flat_map(|(one, next)| {
-            let later = self.seen.iter().skip(next);
-            // Each header's first encoding is held against all its others, so none is told twice.
-            let is_first = self.seen.iter().take(next - 1).all(|other| other.header != one.header);
-            later.filter(move |other| is_first && other.header == one.header).map(|other| Mixture {
-                header: one.header.clone(),
-                one: (one.encoding, one.first),
-                other: (other.encoding, other.first),
-            })
+        self.headers.iter().flat_map(|Seen { header, first, others }| {
+            let mixture = |other| Mixture { header: header.clone(), one: *first, other };
+            others.iter().copied().map(mixture)
         })
     }
 
@@ -87,11 +82,22 @@ impl Survey {
         }
     }
 
-    fn note(&mut self, header: &str, encoding: Encoding, first: Offset) {
-        let known = |seen: &Seen| seen.header == header && seen.encoding == encoding;
-        if !self.seen.iter().any(known) {
-            self.seen.push(Seen { header: header.to_owned(), encoding, first });
+    fn note(&mut self, header: &str, encoding: Encoding, offset: Offset) {
+        let place = (encoding, offset);
+        match self.headers.iter_mut().find(|seen| seen.header == header) {
+            Some(seen) if seen.has(encoding) => {}
+            Some(seen) => seen.others.push(place),
+            None => {
+                let header = header.to_owned();
+                self.headers.push(Seen { header, first: place, others: vec![] });
+            }
         }
+    }
+}
+
+impl Seen {
+    fn has(&self, encoding: Encoding) -> bool {
+        self.first.0 == encoding || self.others.iter().any(|(known, _)| *known == encoding)
     }
 }
 

@@ -181,6 +181,16 @@ fn records_without_an_id_are_no_messages() {
     }
 }
 
+#[test]
+fn a_long_value_is_shown_in_part() {
+    let long = [b'/'; 4096];
+    let sent: Sent<'_> = &[("REPLY_CORRELATION_ID", b"1"), ("REPLY_TOPIC", &long)];
+    let told = detect(sent, |detection| detection.readings[0].misfits[0].to_string());
+    let start = "/".repeat(64);
+    let expected = format!("REPLY_TOPIC ({start}...) is text, which smallrye does not send");
+    assert_eq!(told, expected);
+}
+
 /// A Spring requester behind something that rewrites addresses as Nest does, or the reverse.
 #[test]
 fn headers_of_both_conventions_clash_by_name() {
