@@ -32,6 +32,8 @@ pub struct Metrics {
     produced_batches: Counter,
     produced_records: Counter,
     fetched_bytes: Counter,
+    history_connections: Gauge,
+    history_visits: Counter,
 }
 
 impl Metrics {
@@ -45,6 +47,8 @@ impl Metrics {
             produced_batches: Counter::default(),
             produced_records: Counter::default(),
             fetched_bytes: Counter::default(),
+            history_connections: Gauge::default(),
+            history_visits: Counter::default(),
         };
         metrics.registered()
     }
@@ -71,6 +75,12 @@ impl Metrics {
             Unit::Bytes,
             self.fetched_bytes.clone(),
         );
+        let here = self.history_connections.clone();
+        let help = "Kafka connections that read history and run at lower priority meanwhile";
+        registry.register("history_connections", help, here);
+        let visits = self.history_visits.clone();
+        let help = "Moves of connections to the history runtime";
+        registry.register("history_connections_moved", help, visits);
         self
     }
 
@@ -81,6 +91,15 @@ impl Metrics {
     pub(crate) fn connections_opened(&self) {
         self.connections.inc();
         self.connections_total.inc();
+    }
+
+    pub(crate) fn moved_to_history(&self) {
+        self.history_connections.inc();
+        self.history_visits.inc();
+    }
+
+    pub(crate) fn left_history(&self) {
+        self.history_connections.dec();
     }
 
     pub(crate) fn connections_closed(&self) {
@@ -133,6 +152,7 @@ impl Broker {
         let mut page = String::new();
         let mut snapshot = Snapshot::new();
         self.fill_storage(&mut snapshot);
+        self.fill_compaction(&mut snapshot);
         self.fill_wal(&mut snapshot);
         let (topics, partitions) = self.topics().counts();
         let (groups, offsets) = self.group_counts();
@@ -175,6 +195,20 @@ impl Broker {
         snapshot.counter("history_cache_misses", "Blocks of history not in memory", cold.misses);
         let help = "Memory used by blocks of history";
         snapshot.gauge("history_cache_bytes", help, cold.cached_bytes);
+    }
+
+    fn fill_compaction(&self, snapshot: &mut Snapshot) {
+        let stats = self.storage().stats().compaction;
+        let help = "Rounds of compaction, one partition each";
+        snapshot.counter("compaction_rounds", help, stats.rounds);
+        let help = "Rounds of compaction that failed";
+        snapshot.counter("compaction_failures", help, stats.failures);
+        let help = "Bytes of batches that compaction went over";
+        snapshot.counter("compaction_read_bytes", help, stats.read_bytes);
+        let help = "Bytes of objects that compaction put";
+        snapshot.counter("compaction_written_bytes", help, stats.written_bytes);
+        let help = "Records that compaction removed";
+        snapshot.counter("compaction_removed_records", help, stats.removed_records);
     }
 
     fn fill_wal(&self, snapshot: &mut Snapshot) {

@@ -111,7 +111,7 @@ pub fn validate_overrides(
             topic_definition(name).ok_or_else(|| InvalidConfig::Unknown { name: name.clone() })?;
         Ok((name.clone(), definition.parse(value)?))
     });
-    let parsed = parsed.collect()?;
+    let parsed = parsed.collect::<Result<BTreeMap<_, _>, _>>()?;
     check_lags(&parsed)?;
     Ok(parsed)
 }
