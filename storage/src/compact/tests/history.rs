@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon_common::{Offset, Timestamp};
-use antiphon_records::Compression;
+use antiphon_records::{BatchMut, Compression};
 
 use super::kit::{Entry, Process, RETENTION, STARTED_AT, World, batch, batch_by, eager, entry};
 use crate::CompactionConfig;
@@ -217,4 +217,26 @@ async fn times_are_found_across_holes() {
     assert_eq!(found(3_001).await, None);
     let newest = process.log.find_newest().await.expect("it looks").expect("there is one");
     assert_eq!(newest.offset, Offset(3));
+}
+
+#[tokio::test]
+async fn a_time_that_a_header_promises_and_no_record_has_is_looked_for_once() {
+    let world = World::new();
+    let process = world.open().await;
+    let large = |key: &str, size: usize| {
+        let value = Some(vec![b'v'; size]);
+        let entry = Entry { value, timestamp: 1_000, ..entry(key, None) };
+        batch(&[entry], Compression::None)
+    };
+    let mut lying = large("a", 700_000);
+    let mut header = BatchMut::first_in(&mut lying).expect("a batch");
+    header.set_max_timestamp(Timestamp(9_000));
+    // Of what lies between the first block and the second, nothing stays.
+    let batches = [lying, large("b", 500_000), large("c", 700_000), large("b", 10)];
+    process.flush_of(&batches).await;
+    compact(&world, &process).await;
+    assert_eq!(process.records().await.len(), 3);
+    let looking = process.log.find_by_timestamp(Timestamp(5_000));
+    let found = tokio::time::timeout(Duration::from_secs(20), looking).await;
+    assert_eq!(found.expect("the search ends").expect("it looks"), None);
 }
