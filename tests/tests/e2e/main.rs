@@ -10,12 +10,14 @@
 //!   offsets      ListOffsets by time and meaning, DeleteRecords, retention
 //!   topics       creating, settings, growing, deleting, creating again
 //!   producing    acks, and batches of every codec
+//!   compaction   of each key the newest record, at its offset; tombstones; groups afterwards
 //!   groups       members, static members, commits that outlive a crash
 //!   stopping     SIGTERM in mid-produce; health and figures over HTTP
 //!   versions     every API in every version
 //!   scale        a thousand partitions; start-up time and memory of an idle broker
 //! ```
 
+mod compaction;
 mod crash;
 mod disks;
 mod duplicates;
