@@ -18,9 +18,7 @@ use tracing::{debug, warn};
 use super::Storage;
 use super::queue::QueuedBatch;
 use crate::log::PartitionLog;
-use crate::object::{
-    BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary, WriterIdentity,
-};
+use crate::object::{BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary};
 use crate::store::PutObjectError;
 use crate::traffic::TrafficClass;
 
@@ -134,6 +132,7 @@ impl Storage {
         self.put_objects(&flush.objects).await?;
         self.commit(flush).await?;
         let through = flush.through;
+        flush.objects.iter().for_each(|object| self.ids.finish(object.identity.object));
         debug!(lsn = through.get(), objects = flush.objects.len(), "flushed");
         *turn = None;
         self.context.queue.mark_flushed(through);
@@ -170,11 +169,7 @@ impl Storage {
         &self,
         runs: impl Iterator<Item = (&'a PartitionId, &'a PartitionRun)>,
     ) -> Result<BuiltObject, FlushError> {
-        let mut builder = ObjectBuilder::new(WriterIdentity {
-            object: self.next_object_id(),
-            broker: self.broker_id,
-            broker_epoch: self.broker_epoch,
-        });
+        let mut builder = ObjectBuilder::new(self.ids.begin());
         for (partition, run) in runs {
             builder.section(*partition, run.batches.iter().map(slice_of))?;
         }

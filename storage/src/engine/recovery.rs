@@ -11,11 +11,13 @@ use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
 use super::queue::TailQueue;
-use super::{Storage, StorageOptions, flush, frame};
+use super::{ObjectIds, Storage, StorageOptions, compaction, flush, frame};
 use crate::budget::TailBudget;
 use crate::cold::{ColdOptions, ColdReader};
-use crate::log::{LogConfig, LogContext, PartitionLog, Restored, TailBatch};
+use crate::log::{LogConfig, LogContext, PartitionLog, Restored, SegmentPages, TailBatch};
+use crate::merge::{Logs, MergeQueue, Merger};
 use crate::store::Store;
+use crate::sweep::Sweeper;
 use crate::traffic::Traffic;
 
 /// Why storage did not open. Nothing was changed.
@@ -98,10 +100,12 @@ impl Storage {
         let context = Arc::new(LogContext {
             wal,
             catalog,
-            cold: Arc::new(ColdReader::new(store.clone(), cold_options)),
+            cold: Arc::new(ColdReader::sharing(store.clone(), cold_options, Arc::clone(&traffic))),
             traffic,
+            segments: SegmentPages::default(),
             budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
             queue: TailQueue::new(options.flush_threshold()),
+            merges: MergeQueue::new(options.merge.clone()),
             clock: Arc::clone(&environment.clock),
             history: tokio::runtime::Handle::current(),
         });
@@ -126,14 +130,41 @@ impl Storage {
         restorer.logs.values().for_each(|log| log.begin_epoch());
         let recovered =
             Recovered { wal: report, batches: restorer.batches, orphans: restorer.orphans };
+        let ids = Arc::new(ObjectIds::new(
+            broker_id,
+            snapshot.broker_epoch,
+            Arc::clone(&environment.clock),
+            Arc::clone(&environment.entropy),
+        ));
+        let compactor =
+            compaction::compactor(&restorer.context, &store, environment, &ids, &options);
+        let logs: Logs = Arc::new(RwLock::new(restorer.logs));
+        let merger = Merger::new(
+            Arc::clone(&restorer.context),
+            store.clone(),
+            Arc::clone(&ids),
+            Arc::clone(&logs),
+            options.on_fatal.clone(),
+        );
+        let sweeper = Sweeper::new(
+            store.clone(),
+            Arc::clone(&restorer.context.catalog),
+            Arc::clone(&ids),
+            Arc::clone(&environment.clock),
+            options.sweep.clone(),
+            options.on_fatal.clone(),
+        );
         let storage = Self {
             context: restorer.context,
             store,
             broker_id,
             broker_epoch: snapshot.broker_epoch,
-            logs: RwLock::new(restorer.logs),
+            logs,
             flush_turn: flush::FlushTurn::default(),
-            entropy: Arc::clone(&environment.entropy),
+            compactor,
+            ids,
+            merger: Arc::new(merger),
+            sweeper: Arc::new(sweeper),
             stop: watch::Sender::new(false),
             tasks: Mutex::new(Vec::new()),
             options,
@@ -212,7 +243,9 @@ impl Restorer {
         mut producers: Producers,
         config_of: impl Fn(&antiphon_catalog::PartitionRow) -> Arc<LogConfig>,
     ) {
+        let now = self.context.clock.now();
         for row in &snapshot.partitions {
+            self.context.merges.restore(row, now);
             let (live, flushed) = producers.remove(&row.partition_id).unwrap_or_else(no_producers);
             let restored = Restored {
                 row: row.clone(),

@@ -20,6 +20,7 @@ mod open;
 mod probe;
 mod put;
 mod s3;
+mod streamed;
 mod url;
 
 #[cfg(test)]
@@ -31,4 +32,5 @@ pub use delete::DeleteObjectError;
 pub use error::{OpenStoreError, ParseStoreUrlError, ProbeError, PutObjectError};
 pub use key::{OBJECTS_PREFIX, object_id_of_path, object_path};
 pub use open::{Store, StoreOptions, open_store};
+pub use streamed::{STREAMED_PUT_MEMORY_BYTES, StreamedPut};
 pub use url::StoreUrl;
