@@ -30,7 +30,10 @@ mod ahead;
 mod batches;
 mod block_cache;
 mod buffers;
+mod convoy;
 mod error;
+mod gets;
+mod hedge;
 mod indexes;
 mod local;
 mod options;
@@ -40,6 +43,7 @@ mod segment;
 mod stats;
 
 pub use batches::last_offset_of_run;
+pub use convoy::ReaderId;
 pub use error::{BlockFault, ColdReadError};
 pub use options::ColdOptions;
 pub use reader::ColdReader;

@@ -16,6 +16,9 @@ pub struct ColdOptions {
     pub concurrency: usize,
     /// Read-ahead GETs in flight. Default 4.
     pub readahead_concurrency: usize,
+    /// Whether GETs that are slow for their size are sent a second time. Default true; means
+    /// nothing for local files.
+    pub hedge: bool,
 }
 
 impl Default for ColdOptions {
@@ -27,6 +30,7 @@ impl Default for ColdOptions {
             readahead_bytes_max: 8 << 20,
             concurrency: 16,
             readahead_concurrency: 4,
+            hedge: true,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Replacing a stretch of history by another of the same offsets: what merging and compaction share.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use antiphon_catalog::{CatalogError, MergeCommit, SegmentRow};
-use antiphon_common::ErrorKind;
+use antiphon_common::{ErrorKind, Offset, ProducerId, Timestamp};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -25,7 +26,19 @@ impl PartitionLog {
 
     /// The rows of this partition's history as they are now, ascending.
     pub(crate) async fn segment_rows(&self) -> Result<Vec<SegmentRow>, ReadColdError> {
-        Ok(self.segments().await?.lock().clone())
+        let rows = self.context.catalog.segments(self.id).await;
+        rows.map_err(|source| ReadColdError::Catalog { partition: self.id, source })
+    }
+
+    /// The last offset of the last batch of each producer that is still active, as of the end of
+    /// history.
+    pub(crate) fn last_batches_of_producers(&self, now: Timestamp) -> HashMap<ProducerId, Offset> {
+        let producers = self.flushed_producers.lock();
+        let last = producers.active(now).filter_map(|entry| {
+            let newest = entry.batches().last()?;
+            Some((entry.producer_id(), newest.last_offset()))
+        });
+        last.collect()
     }
 
     /// Commits, then shows readers the new rows instead of the old ones in one step. A reader that
@@ -62,26 +75,13 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Retention may have taken some of the inputs since a first attempt that did happen; then it
-    /// has taken the same offsets of the outputs.
+    /// Readers plan with the new rows from here on. What retention takes it counts by the rows that
+    /// it removes, so the difference is the same whether it came before this or comes after.
     fn swap_rows(&self, commit: &MergeCommit) {
-        let (Some(segments), Some(first), Some(last)) =
-            (self.segments.get(), commit.inputs.first(), commit.inputs.last())
-        else {
-            return;
-        };
-        let log_start = self.state.lock().log_start;
-        let kept = commit.outputs.iter().filter(|row| row.last_offset >= log_start);
-        let outputs: Vec<SegmentRow> = kept.cloned().collect();
-        let added = bytes_of(&outputs);
-        let removed = {
-            let mut segments = segments.lock();
-            let start = segments.partition_point(|row| row.last_offset < first.base_offset);
-            let end = segments.partition_point(|row| row.last_offset <= last.last_offset);
-            bytes_of(&segments.splice(start..end, outputs).collect::<Vec<_>>())
-        };
+        self.forget_segments();
         let mut state = self.state.lock();
-        state.history_bytes = state.history_bytes.saturating_sub(removed) + added;
+        let grown = state.history_bytes.saturating_add(bytes_of(&commit.outputs));
+        state.history_bytes = grown.saturating_sub(bytes_of(&commit.inputs));
     }
 }
 
