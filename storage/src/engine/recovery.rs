@@ -92,23 +92,7 @@ impl Storage {
     ) -> Result<(Arc<Self>, Recovered), OpenError> {
         let producers = load_producers(&*catalog).await?;
         let (frames, wal, report) = open_wal(&options, environment, snapshot)?;
-        let cold_options =
-            ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() };
-        let appending = Arc::clone(&wal);
-        let appended = move || appending.stats().appended_bytes;
-        let traffic = Traffic::new(options.traffic.clone(), &cold_options, appended);
-        let context = Arc::new(LogContext {
-            wal,
-            catalog,
-            cold: Arc::new(ColdReader::sharing(store.clone(), cold_options, Arc::clone(&traffic))),
-            traffic,
-            segments: SegmentPages::default(),
-            budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
-            queue: TailQueue::new(options.flush_threshold()),
-            merges: MergeQueue::new(options.merge.clone()),
-            clock: Arc::clone(&environment.clock),
-            history: tokio::runtime::Handle::current(),
-        });
+        let context = new_context(&options, environment, catalog, &store, wal);
         let mut restorer = Restorer {
             context,
             logs: HashMap::new(),
@@ -121,12 +105,7 @@ impl Storage {
         for (lsn, payload) in frames {
             restorer.replay(lsn, payload);
         }
-        if let Some(lsn) = restorer.broken {
-            return Err(OpenError::Frame { lsn });
-        }
-        if let Some((partition, offset)) = restorer.gap {
-            return Err(OpenError::Gap { partition, offset });
-        }
+        restorer.check()?;
         restorer.logs.values().for_each(|log| log.begin_epoch());
         let recovered =
             Recovered { wal: report, batches: restorer.batches, orphans: restorer.orphans };
@@ -174,6 +153,33 @@ impl Storage {
 }
 
 type Frames = Vec<(Lsn, bytes::Bytes)>;
+
+/// What all partitions share.
+fn new_context(
+    options: &StorageOptions,
+    environment: &Environment,
+    catalog: Arc<dyn Catalog>,
+    store: &Store,
+    wal: Arc<dyn Wal>,
+) -> Arc<LogContext> {
+    let cold_options =
+        ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() };
+    let appending = Arc::clone(&wal);
+    let appended = move || appending.stats().appended_bytes;
+    let traffic = Traffic::new(options.traffic.clone(), &cold_options, appended);
+    Arc::new(LogContext {
+        wal,
+        catalog,
+        cold: Arc::new(ColdReader::sharing(store.clone(), cold_options, Arc::clone(&traffic))),
+        traffic,
+        segments: SegmentPages::default(),
+        budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
+        queue: TailQueue::new(options.flush_threshold()),
+        merges: MergeQueue::new(options.merge.clone()),
+        clock: Arc::clone(&environment.clock),
+        history: tokio::runtime::Handle::current(),
+    })
+}
 
 fn open_wal(
     options: &StorageOptions,
@@ -237,6 +243,15 @@ fn no_producers() -> (ProducerStates, ProducerStates) {
 }
 
 impl Restorer {
+    /// Whether everything that was acknowledged was found.
+    fn check(&self) -> Result<(), OpenError> {
+        match (self.broken, self.gap) {
+            (Some(lsn), _) => Err(OpenError::Frame { lsn }),
+            (None, Some((partition, offset))) => Err(OpenError::Gap { partition, offset }),
+            (None, None) => Ok(()),
+        }
+    }
+
     fn restore_logs(
         &mut self,
         snapshot: &Snapshot,
