@@ -44,11 +44,11 @@ pub struct Options {
 }
 
 impl Options {
-    fn plan(&self) -> (u32, Duration) {
+    fn plan(&self) -> (Vec<Load>, u32, Duration) {
         if self.quick {
-            (1, Duration::from_millis(300))
+            (Load::few(), 1, Duration::from_millis(300))
         } else {
-            (self.rounds.max(1), Duration::from_millis(self.milliseconds))
+            (Load::all(), self.rounds.max(1), Duration::from_millis(self.milliseconds))
         }
     }
 
@@ -66,8 +66,8 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
         variants.retain(|variant| !matches!(variant, Variant::Ring { .. }));
         table.problem(format!("io_uring_setup: {error}"));
     }
-    let (rounds, length) = options.plan();
-    for load in Load::all() {
+    let (loads, rounds, length) = options.plan();
+    for load in loads {
         measure(&mut table, &variants, load, rounds, |variant| {
             drive(variant, load, &options.directory.join("log"), length)
         });

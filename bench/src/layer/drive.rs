@@ -18,7 +18,7 @@ use crate::process::Meter;
 const MIB: f64 = 1_048_576.0;
 /// Appended before the measurement: more than the segments of a log that recycles them, so that those
 /// are zero-filled and in use once.
-const WARMUP_BYTES: usize = 320 << 20;
+const WARMUP_BYTES: usize = 256 << 20;
 const WARMUP_PAYLOAD: usize = 256 << 10;
 const WARMUP_APPENDERS: usize = 8;
 /// A run ends after this many bytes, whatever its time: a log that forgets nothing has to fit on a disk.
@@ -42,6 +42,12 @@ impl Load {
         let sizes = [1 << 10, 64 << 10];
         let of_size = |payload_bytes| [1, 8, 64].map(|appenders| Self { payload_bytes, appenders });
         sizes.into_iter().flat_map(of_size).collect()
+    }
+
+    /// The loads of a quick run: a lone caller, small batches, large ones.
+    pub(crate) fn few() -> Vec<Self> {
+        let few = [(1 << 10, 1), (1 << 10, 64), (64 << 10, 64)];
+        few.map(|(payload_bytes, appenders)| Self { payload_bytes, appenders }).into()
     }
 }
 
@@ -160,8 +166,8 @@ mod tests {
         let raw = [
             Variant::Threads { threads: 2, spin: true },
             Variant::Threads { threads: 1, spin: false },
-            Variant::Ring { depth: 2, spin: false },
-            Variant::Ring { depth: 4, spin: true },
+            Variant::Ring { depth: 2, spin: false, worker: true },
+            Variant::Ring { depth: 4, spin: true, worker: false },
         ];
         for variant in raw {
             if matches!(variant, Variant::Ring { .. }) && super::super::ring_refusal().is_some() {

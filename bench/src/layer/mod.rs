@@ -53,18 +53,22 @@ pub(crate) enum Variant {
         depth: usize,
         /// Whether the thread looks for completions and work before it sleeps.
         spin: bool,
+        /// Whether the kernel is told to write on a worker thread of its own at once
+        /// (`IOSQE_ASYNC`), instead of submitting the write and finishing it later.
+        worker: bool,
     },
 }
 
 impl Variant {
     /// What is compared: the broker's log with one setting changed at a time, then the raw patterns.
     pub(crate) fn all() -> Vec<Self> {
-        let raw = [false, true].into_iter().flat_map(|spin| {
-            let threads = [1, 2].map(|threads| Self::Threads { threads, spin });
-            let rings = [1, 2, 4].map(|depth| Self::Ring { depth, spin });
-            threads.into_iter().chain(rings)
-        });
-        file_wal::Settings::all().into_iter().map(Self::FileWal).chain(raw).collect()
+        let threads = [(1, false), (2, false), (2, true)];
+        let threads = threads.map(|(threads, spin)| Self::Threads { threads, spin });
+        let rings = [(1, false, false), (2, false, false), (4, false, false)];
+        let rings = rings.into_iter().chain([(2, true, false), (2, false, true), (2, true, true)]);
+        let rings = rings.map(|(depth, spin, worker)| Self::Ring { depth, spin, worker });
+        let wals = file_wal::Settings::all().into_iter().map(Self::FileWal);
+        wals.chain(threads).chain(rings).collect()
     }
 
     /// How a person calls it.
@@ -73,7 +77,10 @@ impl Variant {
         match self {
             Self::FileWal(settings) => settings.label(),
             Self::Threads { threads, spin } => format!("raw, {threads} threads, {}", looks(*spin)),
-            Self::Ring { depth, spin } => format!("io_uring, {depth} in flight, {}", looks(*spin)),
+            Self::Ring { depth, spin, worker } => {
+                let worker = if *worker { ", kernel worker" } else { "" };
+                format!("io_uring, {depth} in flight, {}{worker}", looks(*spin))
+            }
         }
     }
 
@@ -84,7 +91,9 @@ impl Variant {
             Self::Threads { threads, spin } => {
                 Box::new(raw::Threads::start(folder, *threads, *spin)?)
             }
-            Self::Ring { depth, spin } => Box::new(raw::Ring::start(folder, *depth, *spin)?),
+            Self::Ring { depth, spin, worker } => {
+                Box::new(raw::Ring::start(folder, *depth, *spin, *worker)?)
+            }
         })
     }
 }

@@ -11,6 +11,7 @@ const LEFT: f64 = 62.0;
 const BOTTOM: f64 = 46.0;
 const TOP: f64 = 30.0;
 const LEGEND_LINE: f64 = 18.0;
+const LEGEND_COLUMNS: usize = 3;
 
 /// One line.
 #[derive(Clone, Debug)]
@@ -33,7 +34,10 @@ pub(crate) struct Lines {
 impl Lines {
     /// Draws the chart, title and labels included, into `frame`.
     pub(crate) fn draw(&self, page: &mut Svg, frame: Frame) {
-        let area = plot_area(frame);
+        let mut area = plot_area(frame);
+        let legend = LEGEND_LINE * self.lines.len().div_ceil(LEGEND_COLUMNS) as f64;
+        area.top += legend;
+        area.height -= legend;
         page.text((area.left, frame.top + 16.0), TITLE_SIZE, Anchor::Start, &self.title);
         draw_grid(page, area, &self.y);
         self.draw_x(page, area);
@@ -42,7 +46,7 @@ impl Lines {
             let points: Vec<_> = line.points.iter().map(place).collect();
             page.path(&points, line.colour, line.dashed);
         }
-        self.draw_legend(page, area);
+        self.draw_legend(page, frame);
     }
 
     fn draw_x(&self, page: &mut Svg, area: Frame) {
@@ -55,10 +59,13 @@ impl Lines {
         page.text((middle, area.bottom() + 36.0), TEXT_SIZE, Anchor::Middle, &self.x.label);
     }
 
-    /// In the upper left, where a latency curve never is.
-    fn draw_legend(&self, page: &mut Svg, area: Frame) {
+    /// Above the plot, where no line is.
+    fn draw_legend(&self, page: &mut Svg, frame: Frame) {
+        let column = frame.width / LEGEND_COLUMNS as f64;
         for (index, line) in self.lines.iter().enumerate() {
-            let (x, y) = (area.left + 12.0, area.top + 16.0 + LEGEND_LINE * index as f64);
+            let (across, down) = (index % LEGEND_COLUMNS, index / LEGEND_COLUMNS);
+            let x = frame.left + LEFT + column * across as f64 * 0.9;
+            let y = frame.top + TOP + LEGEND_LINE * (down as f64 + 0.5);
             page.path(&[(x, y - 4.0), (x + 28.0, y - 4.0)], line.colour, line.dashed);
             page.text((x + 36.0, y), TEXT_SIZE, Anchor::Start, &line.label);
         }

@@ -10,7 +10,7 @@ use std::path::Path;
 pub(super) const BLOCK: usize = 4096;
 /// The largest group.
 pub(super) const GROUP_BYTES: usize = 1 << 20;
-const FILE_BYTES: u64 = 256 << 20;
+const FILE_BYTES: u64 = 128 << 20;
 
 /// Memory of [`GROUP_BYTES`], aligned for direct writes.
 #[derive(Debug)]

@@ -50,7 +50,12 @@ impl Shared {
 }
 
 impl Ring {
-    pub(in super::super) fn start(folder: &Path, depth: usize, spin: bool) -> io::Result<Self> {
+    pub(in super::super) fn start(
+        folder: &Path,
+        depth: usize,
+        spin: bool,
+        worker: bool,
+    ) -> io::Result<Self> {
         let (file, ring) = (file::create(folder)?, IoUring::new(ENTRIES)?);
         let asleep = AtomicBool::new(false);
         let shared = Arc::new(Shared { queue: Queue::default(), asleep, bell: eventfd()? });
@@ -61,6 +66,7 @@ impl Ring {
             slots: (0..depth).map(|_| None).collect(),
             in_flight: 0,
             spin,
+            flags: if worker { squeue::Flags::ASYNC } else { squeue::Flags::empty() },
             clock: SystemClock::default(),
             heard: Box::new([0; 8]),
         };
@@ -105,6 +111,7 @@ struct Writer {
     slots: Vec<Option<Taken>>,
     in_flight: usize,
     spin: bool,
+    flags: squeue::Flags,
     clock: SystemClock,
     /// Where the kernel puts the eventfd's count.
     heard: Box<[u8; 8]>,
@@ -149,7 +156,7 @@ impl Writer {
         let write = opcode::Write::new(descriptor, bytes, length as u32).offset(taken.position);
         self.slots[slot] = Some(taken);
         self.in_flight += 1;
-        self.push(&write.build().user_data(slot as u64))
+        self.push(&write.build().user_data(slot as u64).flags(self.flags))
     }
 
     /// Has a read of the eventfd in flight.
