@@ -6,17 +6,17 @@
 # with nothing else up.
 
 load_workloads=(produce-1k produce-200 produce-100p open-loop roundtrip history)
-all_workloads=(startup partitions kill idle pressure "${load_workloads[@]}")
+all_workloads=(startup partitions kill rows idle pressure "${load_workloads[@]}")
 
 choose_sizes() {
   if ((quick)); then
     rounds=${rounds:-1} starts=3 idle_seconds=2 watch_seconds=15
     bytes_1k=512MiB bytes_200=128MiB bytes_100p=64MiB bytes_history=512MiB bytes_warmup=128MiB
-    bytes_killed=256MiB bytes_replayed=512MiB seconds=5
+    bytes_killed=256MiB row_passes=1 bytes_replayed=512MiB seconds=5
   else
     rounds=${rounds:-3} starts=5 idle_seconds=5 watch_seconds=300
     bytes_1k=1GiB bytes_200=384MiB bytes_100p=192MiB bytes_history=4GiB bytes_warmup=2GiB
-    bytes_killed=1GiB bytes_replayed=4GiB seconds=10
+    bytes_killed=1GiB row_passes=10 bytes_replayed=4GiB seconds=10
   fi
   open_rate=2000 request_rate=300 many=1000 very_many=10000 replays=16
 }
@@ -73,6 +73,7 @@ run_workloads() {
   # What has bars of its own and no peer.
   if measures antiphon; then
     if wanted partitions; then partitions antiphon "$very_many"; fi
+    if wanted rows; then rows; fi
     if wanted idle; then idle; fi
     if wanted pressure; then pressure; fi
   fi
@@ -111,14 +112,33 @@ partitions() {
 # kill -9 while everything that was acknowledged is in the log alone, and back to the first
 # acknowledgement. Antiphon is told not to flush; Kafka has not synced by itself.
 kill_and_restart() {
-  local system=$1 command antiphon_flags=(--flush-interval 3600 --tail-memory 4GiB --wal-disk 8GiB)
-  start_broker "$system" "$data/$system-killed"
-  quietly "$system" produce --topic killed --bytes "$bytes_killed"
+  local antiphon_flags=(--flush-interval 3600 --tail-memory 4GiB --wal-disk 8GiB)
+  start_broker "$1" "$data/$1-killed"
+  quietly "$1" produce --topic killed --bytes "$bytes_killed"
+  kill_broker "$1" kill killed
+}
+
+# Ten segment rows in the catalog, and many: the same number of partitions, written to more often.
+rows() {
+  local passes antiphon_flags=(--flush-interval 1)
+  for passes in 0 "$row_passes"; do
+    start_broker antiphon "$data/antiphon-killed"
+    quietly antiphon partitions --topic many --partitions "$very_many" --passes "$passes" \
+      --pause-ms 2000
+    quietly antiphon partitions --topic few --partitions 10
+    sleep 3
+    kill_broker antiphon "kill-rows-$((very_many * passes + 10))" few
+  done
+}
+
+# kill_broker SYSTEM WORKLOAD TOPIC: kills it and measures its way back to an acknowledgement on TOPIC.
+kill_broker() {
+  local system=$1 workload=$2 topic=$3 command
   kill -9 "${pid[$system]}"
   wait "${pid[$system]}" 2>/dev/null || true
   unset "pid[$system]"
   broker_command "$system" "$data/$system-killed"
-  restart "$system" kill 1 --ack-topic killed
+  restart "$system" "$workload" 1 --ack-topic "$topic"
   rm -rf "$data/$system-killed"
 }
 

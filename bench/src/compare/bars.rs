@@ -140,7 +140,7 @@ fn startup_bar(workload: &str, metric: &str) -> Option<Bar> {
         ("startup", "idle_rss_mb") => Some(Bar::AtMost(25.0)),
         ("restart-10000", "all_leaders_ms") => Some(Bar::AtMost(1000.0)),
         ("restart-10000", "idle_rss_mb") => Some(Bar::AtMost(200.0)),
-        ("kill", "first_ack_ms") => Some(Bar::AtMost(500.0)),
+        (workload, "first_ack_ms") if workload.starts_with("kill") => Some(Bar::AtMost(500.0)),
         _ => None,
     }
 }
