@@ -186,7 +186,7 @@ impl Storage {
 
     /// Uploads everything and notes the clean stop, so that the bucket alone is complete. The caller
     /// has stopped producers. `progress` hears how many bytes are left. Returns whether the bucket is
-    /// complete; if not, the write-ahead log still is.
+    /// complete and says so; if not, the data folder is still needed.
     pub async fn close(self: &Arc<Self>, mut progress: impl FnMut(u64)) -> bool {
         self.stop.send_replace(true);
         for task in self.tasks.lock().await.drain(..) {
@@ -198,10 +198,12 @@ impl Storage {
         // Frames that were still being written when the queue was empty become durable, and are
         // acknowledged, by closing the log: the bucket needs them too.
         self.context.wal.close();
-        let complete = drained && self.drain(&mut progress).await;
+        let mut complete = drained && self.drain(&mut progress).await;
         let catalog = &self.context.catalog;
         if complete && let Err(error) = catalog.mark_clean_stop(self.context.wal.durable()).await {
             warn!(error = %Chain(&error), "the clean stop was not noted");
+            // The bucket has everything and does not say so: without this folder no start succeeds.
+            complete = false;
         }
         if let Err(error) = catalog.close().await {
             warn!(error = %Chain(&error), "the catalog did not close cleanly");
