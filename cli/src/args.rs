@@ -112,6 +112,10 @@ pub(crate) struct ServeArguments {
     pub(crate) retention_interval: Option<f64>,
 
     /// Partitions of topics whose creator does not say [default: 1]
+    /// Seconds between looks at what topics with cleanup.policy=compact have to compact [default: 15]
+    #[arg(long, env = "ANTIPHON_COMPACTION_INTERVAL", value_name = "SECONDS")]
+    pub(crate) compaction_interval: Option<f64>,
+
     #[arg(long, env = "ANTIPHON_DEFAULT_PARTITIONS", value_name = "COUNT")]
     pub(crate) default_partitions: Option<i32>,
 
