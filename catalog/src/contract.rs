@@ -119,7 +119,7 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     async fn finish_deletions(&self, deleted: &[DeletionRow]) -> Result<(), CatalogError>;
 
     /// Every object that may be in the bucket, in the order of their ids: at most `limit` after
-    /// `after`. For the orphan sweep, page by page.
+    /// `after`. For whoever compares the catalog with the bucket, page by page.
     async fn known_objects(
         &self,
         after: Option<ObjectId>,
