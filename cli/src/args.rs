@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use antiphon_reply::{CorrelationId, Profile};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
@@ -158,6 +159,13 @@ pub(crate) enum InspectTarget {
         /// Print every record batch
         #[arg(long)]
         batches: bool,
+        /// Print only the records of this correlation id: its text, or its bytes as hex:... or b64:...
+        #[arg(long, value_name = "ID", conflicts_with = "batches")]
+        correlation: Option<CorrelationId>,
+        /// Headers beside those of Spring, Nest, SmallRye and Zilla:
+        /// correlation=HEADER|@key[,reply-topic=HEADER][,reply-partition=HEADER][,error=HEADER][,end=HEADER]
+        #[arg(long, value_name = "FIELDS", requires = "correlation")]
+        profile: Option<Profile>,
     },
     /// Rows of a catalog
     Catalog {
