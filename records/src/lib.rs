@@ -54,4 +54,4 @@ pub use producer_state::{
 };
 pub use record::{Header, Headers, Record, RecordError, Records};
 pub use retain::{RetainError, Retained, emptied, retain_records};
-pub use search::{first_record_at_or_after, max_timestamp_record};
+pub use search::{first_record_at_or_after, first_record_from, max_timestamp_record};

@@ -175,6 +175,10 @@ fn an_emptied_batch_keeps_offsets_and_producer() {
     assert_eq!(after.crc, compute_crc(&empty));
     assert_eq!(identity_of(&after), identity_of(&before));
     assert_eq!(after.max_timestamp, before.max_timestamp);
+    assert_eq!(
+        (after.newest_timestamp(), before.newest_timestamp()),
+        (Timestamp::NONE, Timestamp(5))
+    );
     assert_eq!(seen(&empty), []);
     assert_eq!(retain_records(&empty, HORIZON, LIMIT, |_, _| true).unwrap(), Retained::Nothing);
 }

@@ -281,6 +281,12 @@ impl BatchHeader {
         self.last_offset().next()
     }
 
+    /// The newest timestamp of any record. An emptied batch has none, whatever `max_timestamp`
+    /// remembers of the records that compaction took.
+    pub const fn newest_timestamp(&self) -> Timestamp {
+        if self.record_count > 0 { self.max_timestamp } else { Timestamp::NONE }
+    }
+
     /// The last record's place in the producer's sequence, or [`Sequence::NONE`].
     pub const fn last_sequence(&self) -> Sequence {
         self.base_sequence.advance(self.last_offset_delta)
