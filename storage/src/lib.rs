@@ -34,7 +34,7 @@ mod traffic;
 pub use budget::TailBudget;
 pub use cold::ReaderId;
 pub use compact::{
-    ACTIVE_AGE_MAX, CompactError, CompactionConfig, CompactionStats, UnreadableBatch,
+    ACTIVE_AGE_MAX, CompactError, CompactionConfig, CompactionStats, UncleanableBatch,
 };
 pub use engine::{
     Chain, FatalReport, FlushError, OpenError, OpenedWal, Recovered, Storage, StorageOptions,

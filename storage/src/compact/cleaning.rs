@@ -5,7 +5,7 @@ use std::sync::Arc;
 use antiphon_common::Offset;
 use antiphon_records::{Batch, BatchHeader, Batches};
 
-use super::error::UnreadableBatch;
+use super::error::UncleanableBatch;
 use super::output::Output;
 use super::rules::{Fate, Rules};
 
@@ -38,14 +38,14 @@ impl Cleaning {
     }
 
     /// Takes the next block of the group.
-    pub(super) fn take(&mut self, block: &[u8]) -> Result<(), UnreadableBatch> {
+    pub(super) fn take(&mut self, block: &[u8]) -> Result<(), UncleanableBatch> {
         for batch in Batches::whole(block) {
             self.take_batch(&batch?)?;
         }
         Ok(())
     }
 
-    fn take_batch(&mut self, batch: &Batch<'_>) -> Result<(), UnreadableBatch> {
+    fn take_batch(&mut self, batch: &Batch<'_>) -> Result<(), UncleanableBatch> {
         let Batch { header, bytes } = batch;
         let last_offset = header.last_offset();
         let covered = self.rules.covered;
@@ -53,7 +53,7 @@ impl Cleaning {
         let fate = self
             .rules
             .judge(header, bytes, is_boundary)
-            .map_err(|source| UnreadableBatch::Records { offset: header.base_offset, source })?;
+            .map_err(|source| UncleanableBatch::Records { offset: header.base_offset, source })?;
         self.tally.read_bytes += bytes.len() as u64;
         match fate {
             Fate::Stays => self.keep(header, bytes),

@@ -4,7 +4,7 @@ use antiphon_common::Offset;
 use antiphon_records::{Batch, Batches, OpenBatch, ReadError};
 
 use super::DECOMPRESSED_BYTES_MAX;
-use super::error::UnreadableBatch;
+use super::error::UncleanableBatch;
 use super::offset_map::{Full, OffsetMap};
 
 /// Reads the dirty part batch by batch until it ends or the map is full.
@@ -21,7 +21,7 @@ impl DirtyKeys {
     }
 
     /// Takes the keys of a block, in which the batches of the dirty part go on.
-    pub(super) fn read(&mut self, block: &[u8]) -> Result<(), UnreadableBatch> {
+    pub(super) fn read(&mut self, block: &[u8]) -> Result<(), UncleanableBatch> {
         for batch in Batches::whole(block) {
             let batch = batch?;
             if !self.closed {
@@ -42,7 +42,7 @@ impl DirtyKeys {
         Some((self.map, self.covered?))
     }
 
-    fn read_batch(&mut self, batch: &Batch<'_>) -> Result<(), UnreadableBatch> {
+    fn read_batch(&mut self, batch: &Batch<'_>) -> Result<(), UncleanableBatch> {
         let header = &batch.header;
         // Whether a transaction's records count is not known before its marker, and if it was
         // aborted they must not make anything else go. A round ends in front of them.
@@ -53,13 +53,13 @@ impl DirtyKeys {
         let offset = header.base_offset;
         let fits = header.is_control()
             || put_keys(&mut self.map, batch.bytes)
-                .map_err(|source| UnreadableBatch::Records { offset, source: source.into() })?;
-        // A first batch that alone fills the map counts as covered all the same, or no round would
-        // ever get past it. Its keys that are not in the map merely make nothing go.
-        if fits || self.covered.is_none() {
-            self.covered = Some(header.last_offset());
+                .map_err(|source| UncleanableBatch::Records { offset, source: source.into() })?;
+        match fits {
+            true => self.covered = Some(header.last_offset()),
+            // The next round begins with this batch, and has all of the map for it.
+            false if self.covered.is_some() => self.closed = true,
+            false => return Err(UncleanableBatch::TooManyKeys { offset }),
         }
-        self.closed = !fits;
         Ok(())
     }
 }

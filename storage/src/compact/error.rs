@@ -10,10 +10,10 @@ use crate::log::ReadColdError;
 use crate::object::BuildObjectError;
 use crate::store::PutObjectError;
 
-/// A stored batch that compaction cannot read. It must not be stepped over: a newer value in it could
-/// be what makes an older one go.
+/// A stored batch that compaction cannot go over. It must not be stepped over either: what a tombstone
+/// in it deletes would stay, and come back when the tombstone goes.
 #[derive(Debug, thiserror::Error)]
-pub enum UnreadableBatch {
+pub enum UncleanableBatch {
     /// A block holds something else than batches.
     #[error(transparent)]
     Block(#[from] BatchesError),
@@ -24,6 +24,12 @@ pub enum UnreadableBatch {
         offset: Offset,
         /// What is wrong with it.
         source: RetainError,
+    },
+    /// One batch alone has more keys than the map holds (Kafka gives up on it, too).
+    #[error("the batch at offset {offset} has more keys than the map of keys holds")]
+    TooManyKeys {
+        /// Its base offset.
+        offset: Offset,
     },
 }
 
@@ -41,13 +47,13 @@ pub enum CompactError {
         /// What the store said.
         source: ColdReadError,
     },
-    /// A batch could not be read. The partition cannot be compacted until it is gone.
+    /// A batch cannot be cleaned. The partition cannot be compacted until it is gone.
     #[error("partition {partition} holds a batch that cannot be compacted")]
     Batch {
         /// The partition.
         partition: PartitionId,
         /// What is wrong.
-        source: UnreadableBatch,
+        source: UncleanableBatch,
     },
     /// What is left does not make an object.
     #[error("an object could not be built")]

@@ -50,7 +50,7 @@ mod samples;
 mod tests;
 
 pub use config::{ACTIVE_AGE_MAX, CompactionConfig};
-pub use error::{CompactError, UnreadableBatch};
+pub use error::{CompactError, UncleanableBatch};
 pub(crate) use round::{Compactor, CompactorOptions, Outlook};
 pub use stats::CompactionStats;
 

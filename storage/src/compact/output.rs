@@ -1,6 +1,6 @@
 //! What a round writes: the batches that stay, as pieces of which each becomes an object. Pure.
 
-use antiphon_common::{Offset, Timestamp};
+use antiphon_common::Offset;
 use antiphon_records::BatchHeader;
 use bytes::{Bytes, BytesMut};
 
@@ -94,15 +94,13 @@ impl Output {
     }
 }
 
-/// What the header says of a batch; its bytes come later. An emptied batch has no newest record,
-/// whatever its header remembers.
+/// What the header says of a batch; its bytes come later.
 fn slice_of(header: &BatchHeader) -> BatchSlice {
-    let is_empty = header.record_count <= 0;
     BatchSlice {
         bytes: Bytes::new(),
         base_offset: header.base_offset,
         last_offset: header.last_offset(),
-        max_timestamp: if is_empty { Timestamp::NONE } else { header.max_timestamp },
+        max_timestamp: header.newest_timestamp(),
         record_count: u64::try_from(header.record_count).unwrap_or(0),
         leader_epoch: header.partition_leader_epoch,
     }

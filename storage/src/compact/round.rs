@@ -10,7 +10,7 @@ use tracing::{debug, info};
 use super::cleaning::Cleaning;
 use super::config::CompactionConfig;
 use super::dirty_keys::DirtyKeys;
-use super::error::{CompactError, UnreadableBatch};
+use super::error::{CompactError, UncleanableBatch};
 use super::offset_map::OffsetMap;
 use super::output::{Output, Piece};
 use super::plan::{Plan, plan};
@@ -306,7 +306,7 @@ fn read_failed(row: &SegmentRow) -> impl Fn(ColdReadError) -> CompactError + use
 async fn off_thread<T: Send + 'static>(
     row: &SegmentRow,
     mut state: T,
-    work: impl FnOnce(&mut T) -> Result<(), UnreadableBatch> + Send + 'static,
+    work: impl FnOnce(&mut T) -> Result<(), UncleanableBatch> + Send + 'static,
 ) -> Result<T, CompactError> {
     let partition = row.partition_id;
     let working = tokio::task::spawn_blocking(move || work(&mut state).map(|()| state));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use antiphon_common::{LeaderEpoch, Offset, Timestamp};
-use antiphon_records::{BatchHeader, Compression, ReadError, batches_in, first_record_at_or_after};
+use antiphon_records::{BatchHeader, Compression, ReadError, batches_in, first_record_from};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
@@ -143,11 +143,9 @@ impl PartitionLog {
     ) -> Result<Option<OffsetAndTimestamp>, LookupError> {
         let plain = BatchHeader::parse(&batch)
             .is_ok_and(|header| matches!(header.compression(), Ok(Compression::None)));
-        let search = move || first_record_at_or_after(&batch, timestamp, DECOMPRESSED_BYTES_MAX);
+        let search = move || first_record_from(&batch, from, timestamp, DECOMPRESSED_BYTES_MAX);
         let found = if plain { search() } else { unpacking(search).await };
         let found = found.map_err(|source| LookupError::Batch { partition: self.id, source })?;
-        // Only a start of the log inside a batch (DeleteRecords) can lie above the record found.
-        let found = found.filter(|(offset, _)| *offset >= from);
         Ok(found.map(|(offset, timestamp)| OffsetAndTimestamp { offset, timestamp }))
     }
 

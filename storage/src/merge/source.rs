@@ -89,7 +89,7 @@ fn take_batches(
             bytes,
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
-            max_timestamp: header.max_timestamp,
+            max_timestamp: header.newest_timestamp(),
             record_count: u64::try_from(header.record_count).unwrap_or(0),
             leader_epoch: header.partition_leader_epoch,
         });

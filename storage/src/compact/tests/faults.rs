@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon_records::Compression;
 
-use super::kit::{Process, World, batch, entry};
+use super::kit::{Process, RETENTION, World, batch, entry};
 use crate::store::OBJECTS_PREFIX;
 use crate::store::faults::{Fault, Operation, Rule};
 
@@ -124,4 +124,22 @@ async fn segments_that_retention_took_meanwhile_are_not_an_error() {
     process.faults.clear();
     process.storage.compact().await;
     assert_compacted(&process, 5).await;
+}
+
+#[tokio::test]
+async fn a_batch_with_more_keys_than_fit_is_not_stepped_over() {
+    let mut world = World::new();
+    world.map_bytes = 24 * 5;
+    let process = world.open().await;
+    process.flush_of(&[batch(&[entry("f", Some("1"))], Compression::None)]).await;
+    let many: Vec<_> = ["a", "b", "c", "d", "e", "f"].map(|key| entry(key, None)).to_vec();
+    process.flush_of(&[batch(&many, Compression::None)]).await;
+    world.clock.advance(Duration::from_millis(1));
+    process.storage.compact().await;
+    let figures = process.storage.stats().compaction;
+    assert_eq!((figures.rounds, figures.failures), (1, 1), "up to the batch, and no further");
+    // If the tombstones went one day, what is in front of them would come back.
+    world.clock.advance(RETENTION * 2);
+    process.storage.compact().await;
+    assert_eq!(process.records().await.len(), 7);
 }

@@ -21,8 +21,8 @@ use uuid::Uuid;
 use crate::store::Store;
 use crate::store::faults::{FaultPlan, Outage};
 use crate::{
-    AckLatch, CompactionConfig, LogConfig, OpenedWal, PartitionLog, Storage, StorageOptions,
-    WalOpener,
+    AckLatch, CompactionConfig, LogConfig, MergeOptions, OpenedWal, PartitionLog, Storage,
+    StorageOptions, WalOpener,
 };
 
 pub(super) const STARTED_AT: Timestamp = Timestamp(1_700_000_000_000);
@@ -154,6 +154,7 @@ impl World {
             wal_opener: Some(opener),
             compaction_map_bytes: self.map_bytes,
             compaction_object_bytes: self.object_bytes,
+            merge: MergeOptions { segments_min: 3, bytes_small: 1, ..MergeOptions::default() },
             ..StorageOptions::new(Path::new("nowhere"))
         };
         (options, opened)
