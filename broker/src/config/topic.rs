@@ -257,9 +257,8 @@ mod tests {
 
     #[test]
     fn a_least_lag_above_the_most_lag_is_refused() {
-        let lags = |least, most| {
-            map(&[("min.compaction.lag.ms", least), ("max.compaction.lag.ms", most)])
-        };
+        let lags =
+            |least, most| map(&[("min.compaction.lag.ms", least), ("max.compaction.lag.ms", most)]);
         assert!(validate_overrides(&lags("5", "5")).is_ok());
         let refused = validate_overrides(&lags("6", "5")).expect_err("a conflict").to_string();
         assert!(refused.contains("min.compaction.lag.ms (6) > max.compaction.lag.ms (5)"));
