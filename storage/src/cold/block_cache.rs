@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use antiphon_common::{ObjectId, Offset, PartitionId};
 use bytes::Bytes;
@@ -29,11 +30,16 @@ pub(super) struct Span {
     pub(super) partition: PartitionId,
     pub(super) first: Offset,
     pub(super) last: Offset,
+    /// Its length.
+    pub(super) bytes: u64,
 }
 
 /// What the cache itself takes for one block, charged on top of its bytes: key, value and its nodes
 /// in three maps; estimated, rounded up.
 const ENTRY_OVERHEAD_BYTES: u64 = 384;
+
+/// How long to wait for others before looking whether they still read.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 type Outcome = Option<Result<Bytes, ColdReadError>>;
 
@@ -51,7 +57,8 @@ pub(super) struct BlockCache {
 struct Held {
     blocks: HashMap<BlockKey, Entry>,
     by_use: BTreeMap<u64, BlockKey>,
-    by_span: BTreeMap<(PartitionId, Offset), BlockKey>,
+    /// Blocks that are here and those that are on their way.
+    by_span: BTreeMap<(PartitionId, Offset), (BlockKey, Span)>,
     flights: HashMap<BlockKey, watch::Receiver<Outcome>>,
     readers: Readers,
     bytes: u64,
@@ -115,6 +122,7 @@ impl BlockCache {
         }
         let (sender, receiver) = watch::channel(None);
         held.flights.insert(key, receiver);
+        held.by_span.insert((span.partition, span.first), (key, span));
         Claim::Load(Landing { cache: Arc::clone(self), key, span, sender })
     }
 
@@ -126,7 +134,7 @@ impl BlockCache {
         let entry = Entry { block, span, used: held.uses };
         held.bytes += entry.cost();
         held.by_use.insert(entry.used, key);
-        held.by_span.insert((span.partition, span.first), key);
+        held.by_span.insert((span.partition, span.first), (key, span));
         held.blocks.insert(key, entry);
         held.evict_down_to(self.capacity);
     }
@@ -179,8 +187,8 @@ impl BlockCache {
                 credit
             };
             let began = Instant::now();
-            // Whether somebody moved or the credit is used up, the next look decides.
-            let _either = tokio::time::timeout(credit, moved).await;
+            // Whether somebody moved, stopped reading or the credit is used up, the next look decides.
+            let _either = tokio::time::timeout(credit.min(LOOK_AGAIN), moved).await;
             let now = Instant::now();
             self.held.lock().readers.has_waited(reader, partition, now - began, now);
         }
@@ -229,18 +237,16 @@ impl Held {
         let mut run: Option<Span> = None;
         let mut readers: Vec<Offset> = Vec::new();
         let mut passing = false;
-        for key in self.by_span.values() {
-            let Some(entry) = self.blocks.get(key) else { continue };
-            let span = entry.span;
+        for (key, span) in self.by_span.values() {
             if run.is_none_or(|before| before.partition != span.partition) {
                 readers = self.readers.places(span.partition, now).map(|(_, at)| at).collect();
             }
-            passing &= run.is_some_and(|before| follows(&before, &span));
+            passing &= run.is_some_and(|before| follows(&before, span));
             passing |= readers.iter().any(|at| (span.first..=span.last).contains(at));
             if passing {
                 needed.insert(*key);
             }
-            run = Some(span);
+            run = Some(*span);
         }
         needed
     }
@@ -262,17 +268,16 @@ impl Held {
         let mut run_bytes = 0;
         let mut next = offset;
         let before = self.by_span.range((partition, Offset(i64::MIN))..(partition, offset));
-        for key in before.rev().map(|(_, key)| key) {
-            let entry = self.blocks.get(key)?;
-            if entry.span.last.next() != next {
+        for (_, span) in before.rev().map(|(_, entry)| entry) {
+            if span.last.next() != next {
                 return None;
             }
-            run_bytes += entry.cost();
-            next = entry.span.first;
+            run_bytes += span.bytes;
+            next = span.first;
             if run_bytes <= share {
                 continue;
             }
-            let covered = entry.span.first..=entry.span.last;
+            let covered = span.first..=span.last;
             if let Some((slowest, _)) = others.iter().find(|(_, at)| covered.contains(at)) {
                 return Some(*slowest);
             }
@@ -342,6 +347,10 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         // Without an outcome the sender's own end tells those who wait.
-        self.cache.held.lock().flights.remove(&self.key);
+        let mut held = self.cache.held.lock();
+        held.flights.remove(&self.key);
+        if !held.blocks.contains_key(&self.key) {
+            held.by_span.remove(&(self.span.partition, self.span.first));
+        }
     }
 }

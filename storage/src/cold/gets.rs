@@ -1,4 +1,4 @@
-//! GETs of a remote store: admitted by class, sent a second time when slow, counted.
+//! GETs: admitted by class, sent a second time when slow, counted. A local folder answers by file.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,16 +12,19 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use tokio::time::Instant;
 
 use super::error::{BlockFault, ColdReadError};
+use super::files::Files;
 use super::hedge::{HedgePermit, Hedging};
 use super::stats::Counters;
 use crate::object::{BlockEntry, crc32c};
-use crate::store::object_path;
+use crate::store::{Store, object_path};
 use crate::traffic::{Traffic, TrafficClass, TrafficPermit};
 
 /// Where GETs go.
 #[derive(Debug)]
 pub(super) struct Gets {
     store: Arc<dyn ObjectStore>,
+    /// Set if the store is a local folder.
+    files: Option<Files>,
     traffic: Arc<Traffic>,
     hedging: Hedging,
     counters: Arc<Counters>,
@@ -51,12 +54,14 @@ pub(super) struct BlocksGet<'a> {
 
 impl Gets {
     pub(super) fn new(
-        store: Arc<dyn ObjectStore>,
+        store: &Store,
         traffic: Arc<Traffic>,
         hedge: bool,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { store, traffic, hedging: Hedging::new(hedge), counters }
+        let files = store.local_files().map(|folder| Files::new(Arc::clone(folder)));
+        let hedging = Hedging::new(hedge && files.is_none());
+        Self { store: Arc::clone(&store.history), files, traffic, hedging, counters }
     }
 
     pub(super) fn traffic(&self) -> &Traffic {
@@ -87,6 +92,9 @@ impl Gets {
     fn send(&self, object: ObjectId, blocks: &VecDeque<BlockEntry>) -> Blocks {
         let end = blocks.back().and_then(BlockEntry::end);
         let Some((first, end)) = blocks.front().zip(end) else { return stream::empty().boxed() };
+        if let Some(files) = &self.files {
+            return files.blocks(object, blocks.iter().copied().collect());
+        }
         let answer = Answer {
             store: Arc::clone(&self.store),
             object,

@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! read(segment, from) --> index cache --> which blocks
-//!                              |
-//!          remote store        |        local folder
-//!     +--- block cache <-------+------> pread of whole blocks on a blocking thread
-//!     |    (single flight)              (the page cache is the cache; only a block that was
-//!     |                                  read halfway is kept for the next read)
-//!     +--- coalesced GETs, demand slots
-//!     +--- read-ahead, slots of its own
-//!                              |
-//!                 CRC-32C of each block, then slices of it
+//!                                             |
+//!                                   block cache, single flight
+//!                                             |
+//!             neighbours in one GET: demand slots, read-ahead with slots of its own
+//!                                             |
+//!                 remote store: GET, hedged   |   local folder: direct reads
+//!                                             |
+//!                          CRC-32C of each block, then slices of it
 //! ```
 //!
 //! What holds here:
@@ -32,10 +31,10 @@ mod block_cache;
 mod buffers;
 mod convoy;
 mod error;
+mod files;
 mod gets;
 mod hedge;
 mod indexes;
-mod local;
 mod options;
 mod reader;
 mod remote;

@@ -12,7 +12,7 @@ pub struct ColdOptions {
     pub readahead_bytes_min: u64,
     /// Where doubling the read-ahead stops, and the longest single GET. Default 8 MiB.
     pub readahead_bytes_max: u64,
-    /// Demand reads (GETs or blocking file reads) in flight. Default 16.
+    /// Demand reads (GETs, or runs of file reads) in flight. Default 16.
     pub concurrency: usize,
     /// Read-ahead GETs in flight. Default 4.
     pub readahead_concurrency: usize,

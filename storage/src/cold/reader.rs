@@ -13,9 +13,8 @@ use super::convoy::ReaderId;
 use super::error::ColdReadError;
 use super::gets::Gets;
 use super::indexes::IndexCache;
-use super::local::LocalBlocks;
 use super::options::ColdOptions;
-use super::remote::{RemoteBlocks, span_of};
+use super::remote::RemoteBlocks;
 use super::segment::SegmentRef;
 use super::stats::{ColdStats, Counters};
 use crate::object::SectionIndex;
@@ -35,18 +34,12 @@ pub struct ColdReader {
 struct Shared {
     indexes: IndexCache,
     cache: Arc<BlockCache>,
-    source: Source,
+    blocks: Arc<RemoteBlocks>,
     planner: AheadPlanner,
     counters: Arc<Counters>,
     /// The most that one step of a read asks for.
     step_bytes_max: u64,
     cache_bytes_max: u64,
-}
-
-#[derive(Debug)]
-enum Source {
-    Remote(Arc<RemoteBlocks>),
-    Local(LocalBlocks),
 }
 
 /// A section that is being read.
@@ -66,25 +59,16 @@ impl ColdReader {
     pub fn sharing(store: Store, options: ColdOptions, traffic: Arc<Traffic>) -> Self {
         let counters = Arc::new(Counters::default());
         let cache = BlockCache::new(options.cache_bytes);
-        let hedge = options.hedge && !store.is_local();
-        let history = Arc::clone(&store.history);
-        let gets = Arc::new(Gets::new(history, traffic, hedge, Arc::clone(&counters)));
-        let (blocks, counted) = (Arc::clone(&cache), Arc::clone(&counters));
-        let source = match store.local_files() {
-            Some(files) => {
-                Source::Local(LocalBlocks::new(Arc::clone(files), blocks, counted, &options))
-            }
-            None => {
-                let remote = RemoteBlocks::new(Arc::clone(&gets), blocks, counted, &options);
-                Source::Remote(Arc::new(remote))
-            }
-        };
+        let gets = Arc::new(Gets::new(&store, traffic, options.hedge, Arc::clone(&counters)));
+        let counted = Arc::clone(&counters);
+        let blocks = RemoteBlocks::new(Arc::clone(&gets), Arc::clone(&cache), counted, &options);
+        let blocks = Arc::new(blocks);
         let indexes = IndexCache::new(gets, options.index_cache_bytes, Arc::clone(&counters));
         let planner = AheadPlanner::new(options.readahead_bytes_min, options.window_bytes_max());
         let step_bytes_max = options.readahead_bytes_max;
         let cache_bytes_max = options.cache_bytes;
         let shared =
-            Shared { indexes, cache, source, planner, counters, step_bytes_max, cache_bytes_max };
+            Shared { indexes, cache, blocks, planner, counters, step_bytes_max, cache_bytes_max };
         Self { shared: Arc::new(shared) }
     }
 
@@ -166,7 +150,6 @@ impl ColdReader {
                 runs.push(cut.bytes);
             }
             if !cut.to_end {
-                self.shared.keep_for_next_read(section, progress.next_block - 1, block);
                 break;
             }
         }
@@ -204,12 +187,11 @@ impl ColdReader {
     }
 
     /// Starts loading the beginning of `segment`, as read-ahead: for a planner that sees a reader
-    /// come to the end of the segment before it. Returns when the segment's index is there; does
-    /// nothing for a local store, and drops the rest when read-ahead is busy.
+    /// come to the end of the segment before it. Returns when the segment's index is there; drops the
+    /// rest when read-ahead is busy.
     pub async fn prefetch(&self, segment: &SegmentRef) -> Result<(), ColdReadError> {
-        let Source::Remote(remote) = &self.shared.source else { return Ok(()) };
         let section = self.section(segment).await?;
-        remote.read_ahead(section.object, &section.index, 0..1);
+        self.shared.blocks.read_ahead(section.object, &section.index, 0..1);
         Ok(())
     }
 
@@ -238,25 +220,15 @@ impl Shared {
             let section = (object, index.summary().position);
             self.planner.observe(index, &Step { section, blocks: blocks.clone(), missed })
         };
-        match &self.source {
-            Source::Remote(remote) => {
-                if let Some(offset) = remote.first_missing(object, index, blocks.clone()) {
-                    let partition = index.summary().partition;
-                    self.cache.keep_together(reader, partition, offset).await;
-                }
-                let asked = remote.ask(object, index, blocks.clone());
-                if let Some(ahead) = plan(asked.missed) {
-                    remote.read_ahead(object, index, ahead);
-                }
-                asked.all().await
-            }
-            Source::Local(local) => {
-                match local.read(object, index, blocks.clone(), plan(false)).await {
-                    Ok(loaded) => (loaded, None),
-                    Err(error) => (Vec::new(), Some(error)),
-                }
-            }
+        if let Some(offset) = self.blocks.first_missing(object, index, blocks.clone()) {
+            let partition = index.summary().partition;
+            self.cache.keep_together(reader, partition, offset).await;
         }
+        let asked = self.blocks.ask(object, index, blocks.clone());
+        if let Some(ahead) = plan(asked.missed) {
+            self.blocks.read_ahead(object, index, ahead);
+        }
+        asked.all().await
     }
 
     /// Loads `blocks` and takes no note of the reader.
@@ -265,23 +237,9 @@ impl Shared {
         section: &Section,
         blocks: Range<usize>,
     ) -> Result<Vec<Bytes>, ColdReadError> {
-        match &self.source {
-            Source::Remote(remote) => {
-                match remote.ask(section.object, &section.index, blocks).all().await {
-                    (loaded, None) => Ok(loaded),
-                    (_, Some(error)) => Err(error),
-                }
-            }
-            Source::Local(local) => local.read(section.object, &section.index, blocks, None).await,
-        }
-    }
-
-    /// A remote block is cached anyway; a local one only if its reader will be back for the rest.
-    fn keep_for_next_read(&self, section: &Section, number: usize, block: &Bytes) {
-        if let (Source::Local(_), Some(entry)) = (&self.source, section.index.blocks().get(number))
-        {
-            let span = span_of(&section.index, number, entry);
-            self.cache.insert((section.object, entry.position), span, block.clone());
+        match self.blocks.ask(section.object, &section.index, blocks).all().await {
+            (loaded, None) => Ok(loaded),
+            (_, Some(error)) => Err(error),
         }
     }
 }
