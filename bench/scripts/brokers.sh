@@ -11,6 +11,7 @@ port_base=${BENCH_PORT_BASE:-21092}
 
 declare -A pid=() address=([antiphon]=127.0.0.1:$port_base [kafka]=127.0.0.1:$((port_base + 2)))
 data=''
+antiphon_flags=() # what a benchmark asks of Antiphon beyond its defaults
 
 install_kafka() {
   [[ -e $kafka_jars/kafka_2.13-$KAFKA_VERSION.jar ]] && return
@@ -31,6 +32,7 @@ open_data() {
 close_data() {
   local system
   for system in "${!pid[@]}"; do stop_broker "$system"; done
+  stop_minio
   [[ -z $data ]] || rm -rf "$data"
 }
 
@@ -80,7 +82,8 @@ broker_command() {
       "$directory/server.properties")
   else
     command=("$ANTIPHON_BIN" --listen "${address[antiphon]}"
-      --http "127.0.0.1:$((port_base + 1))" --data-dir "$directory")
+      --http "127.0.0.1:$((port_base + 1))" --data-dir "$directory"
+      "${antiphon_flags[@]}")
   fi
 }
 

@@ -8,6 +8,8 @@ use hdrhistogram::Histogram;
 const LONGEST: Duration = Duration::from_secs(600);
 const SHORTEST: Duration = Duration::from_micros(1);
 const SIGNIFICANT_DIGITS: u8 = 3;
+/// Points of a curve for each further nine.
+const CURVE_STEPS: f64 = 10.0;
 
 /// Records durations; merges with recorders of other threads.
 #[derive(Clone, Debug)]
@@ -51,6 +53,15 @@ impl Latencies {
             ("latency_max_ms", millis(self.histogram.max())),
         ]
     }
+
+    /// The whole distribution as (quantile, milliseconds): ten steps for each further nine, up to
+    /// where fewer than one observation in a step is left.
+    pub(crate) fn curve_ms(&self) -> Vec<(f64, f64)> {
+        let nines = (self.count() as f64).max(1.0).log10();
+        let steps = 0..=(nines * CURVE_STEPS).floor() as u32;
+        let quantiles = steps.map(|step| 1.0 - 10_f64.powf(-f64::from(step) / CURVE_STEPS));
+        quantiles.map(|q| (q, millis(self.histogram.value_at_quantile(q)))).collect()
+    }
 }
 
 fn millis(nanos: u64) -> f64 {
@@ -74,6 +85,16 @@ mod tests {
             assert!((value(&latencies, name) / expected - 1.0).abs() < 0.002, "{name}");
         }
         assert!((value(&latencies, "latency_max_ms") / 1000.0 - 1.0).abs() < 0.002);
+    }
+
+    #[test]
+    fn a_curve_rises_and_ends_where_the_observations_do() {
+        let mut latencies = Latencies::default();
+        (1..=1000).for_each(|ms| latencies.record(Duration::from_millis(ms)));
+        let curve = latencies.curve_ms();
+        assert!(curve.is_sorted_by(|(a, x), (b, y)| a < b && x <= y), "{curve:?}");
+        let (last, ms) = *curve.last().unwrap();
+        assert!((last - 0.999).abs() < 1e-9 && ms >= 998.0, "{last} {ms}");
     }
 
     #[test]

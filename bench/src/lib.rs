@@ -7,8 +7,12 @@
 //!   |- pace      when an open-loop record is due
 //!   |- latency   histogram and percentiles
 //!   |- process   what a process cost: CPU and memory from /proc
+//!   |- series, metrics_page   counters watched over time; a broker's own figures
 //!   `- report    the numbers of one run, as a table and as JSON
 //! compare/    many reports of two systems -> medians, ratios, bars
+//! replay/     many reports of a replay benchmark -> medians, bars, plots
+//! plot/       charts as SVG
+//! layer/      one layer of the broker alone: the write-ahead log
 //! ```
 //!
 //! Two rules decide whether a number here means anything:
@@ -25,9 +29,14 @@ mod client;
 mod command;
 mod compare;
 mod latency;
+mod layer;
+mod metrics_page;
 mod pace;
+mod plot;
 mod process;
+mod replay;
 mod report;
+mod series;
 mod wire;
 
 pub use command::{Command, Failure};

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::latency::Latencies;
 use crate::process::Usage;
+use crate::replay::Phase;
 
 const MIB: f64 = 1_048_576.0;
 const GIB: f64 = MIB * 1024.0;
@@ -26,6 +27,9 @@ pub struct Report {
     pub settings: Map<String, Value>,
     /// What was measured, in the order in which it is shown.
     pub metrics: Map<String, Value>,
+    /// The stretches of a replay benchmark.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) phases: Vec<Phase>,
     /// Shown instead of settings and metrics when a table says it better.
     #[serde(skip)]
     pub(crate) text: Option<String>,
@@ -36,7 +40,8 @@ pub struct Report {
 impl Report {
     pub(crate) fn new(kind: &str) -> Self {
         let (settings, metrics) = (Map::new(), Map::new());
-        Self { kind: kind.into(), settings, metrics, text: None, problems: Vec::new() }
+        let (phases, problems) = (Vec::new(), Vec::new());
+        Self { kind: kind.into(), settings, metrics, phases, text: None, problems }
     }
 
     /// Adds one setting.
@@ -90,7 +95,7 @@ impl Report {
     }
 
     /// Adds the broker's resident memory.
-    fn memory(&mut self, usage: &Usage) {
+    pub(crate) fn memory(&mut self, usage: &Usage) {
         if let Some(memory) = usage.broker_memory {
             self.metric("broker_rss_mib", memory.resident.get() as f64 / MIB);
             self.metric("broker_peak_rss_mib", memory.peak.get() as f64 / MIB);
@@ -122,7 +127,16 @@ impl fmt::Display for Report {
         for (name, value) in &self.metrics {
             writeln!(out, "  {name:<24} {:>14}", round(value.as_f64().unwrap_or_default()))?;
         }
+        self.phases.iter().try_for_each(|phase| write!(out, "{phase}"))?;
         self.problems.iter().try_for_each(|problem| writeln!(out, "  PROBLEM: {problem}"))
+    }
+}
+
+/// The facts that a run's script wrote down, as a JSON object; null without a file.
+pub(crate) fn read_facts(path: Option<&Path>) -> io::Result<Value> {
+    match path {
+        Some(path) => Ok(serde_json::from_slice(&fs::read(path)?)?),
+        None => Ok(Value::Null),
     }
 }
 

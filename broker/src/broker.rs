@@ -10,12 +10,12 @@ use antiphon_common::{ClusterId, Environment, TopicId};
 use antiphon_storage::Storage;
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::config::BrokerConfigs;
 use crate::groups::Groups;
 use crate::metrics::Metrics;
-use crate::net::Listener;
+use crate::net::{ByteBudget, Listener};
 use crate::options::{BrokerOptions, Endpoint};
 use crate::producer_ids::ProducerIds;
 use crate::topics::{Topic, Topics};
@@ -53,8 +53,8 @@ pub struct Broker {
     producer_ids: ProducerIds,
     advertised: RwLock<Endpoint>,
     stopping: watch::Sender<bool>,
-    request_budget: Arc<Semaphore>,
-    response_budget: Arc<Semaphore>,
+    request_budget: Arc<ByteBudget>,
+    response_budget: Arc<ByteBudget>,
     /// Held by whoever changes topics or configs, so that catalog and image change together.
     pub(crate) change_turn: Mutex<()>,
 }
@@ -79,8 +79,8 @@ impl Broker {
             configs: RwLock::new(configs),
             advertised: RwLock::new(advertised),
             stopping: watch::Sender::new(false),
-            request_budget: Arc::new(Semaphore::new(limits.request_bytes_max)),
-            response_budget: Arc::new(Semaphore::new(limits.response_bytes_max)),
+            request_budget: ByteBudget::new(limits.request_bytes_max),
+            response_budget: ByteBudget::new(limits.response_bytes_max),
             change_turn: Mutex::new(()),
             options,
             environment,
@@ -201,21 +201,14 @@ impl Broker {
         self.topics.put(Topic { overrides, settings, ..Topic::clone(&topic) });
     }
 
-    /// Waits for room to receive a large request.
-    pub(crate) async fn admit_request(&self, bytes: u32) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.request_budget).acquire_many_owned(bytes).await.ok()
+    /// Bytes of requests that are being received or handled.
+    pub(crate) fn request_budget(&self) -> &Arc<ByteBudget> {
+        &self.request_budget
     }
 
-    /// Waits for room to hold `bytes` of history until they are sent.
-    pub(crate) async fn admit_history(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = bytes.min(self.options.limits.response_bytes_max) as u32;
-        Arc::clone(&self.response_budget).acquire_many_owned(bytes).await.ok()
-    }
-
-    /// Room to hold `bytes` of history until they are sent, if there is any now.
-    pub(crate) fn try_admit_history(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = bytes.min(self.options.limits.response_bytes_max) as u32;
-        Arc::clone(&self.response_budget).try_acquire_many_owned(bytes).ok()
+    /// Bytes of fetch answers that are being made or written.
+    pub(crate) fn response_budget(&self) -> &Arc<ByteBudget> {
+        &self.response_budget
     }
 
     fn note_fixed_configs(&self, bound: SocketAddr) {

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use antiphon_storage::{ClassStats, StorageStats, TrafficClass};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +22,11 @@ struct ApiLabels {
     api: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Hash, PartialEq, Eq)]
+struct ClassLabels {
+    class: &'static str,
+}
+
 /// Counters that request handlers bump.
 #[derive(Debug)]
 pub struct Metrics {
@@ -32,6 +38,8 @@ pub struct Metrics {
     produced_batches: Counter,
     produced_records: Counter,
     fetched_bytes: Counter,
+    history_connections: Gauge,
+    history_visits: Counter,
 }
 
 impl Metrics {
@@ -45,6 +53,8 @@ impl Metrics {
             produced_batches: Counter::default(),
             produced_records: Counter::default(),
             fetched_bytes: Counter::default(),
+            history_connections: Gauge::default(),
+            history_visits: Counter::default(),
         };
         metrics.registered()
     }
@@ -71,6 +81,12 @@ impl Metrics {
             Unit::Bytes,
             self.fetched_bytes.clone(),
         );
+        let here = self.history_connections.clone();
+        let help = "Kafka connections that read history and run at lower priority meanwhile";
+        registry.register("history_connections", help, here);
+        let visits = self.history_visits.clone();
+        let help = "Moves of connections to the history runtime";
+        registry.register("history_connections_moved", help, visits);
         self
     }
 
@@ -81,6 +97,15 @@ impl Metrics {
     pub(crate) fn connections_opened(&self) {
         self.connections.inc();
         self.connections_total.inc();
+    }
+
+    pub(crate) fn moved_to_history(&self) {
+        self.history_connections.inc();
+        self.history_visits.inc();
+    }
+
+    pub(crate) fn left_history(&self) {
+        self.history_connections.dec();
     }
 
     pub(crate) fn connections_closed(&self) {
@@ -110,7 +135,7 @@ impl Snapshot {
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) {
         let gauge: Gauge = Gauge::default();
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.set(as_gauge(value));
         self.registry.register(name, help, gauge);
     }
 
@@ -120,11 +145,86 @@ impl Snapshot {
         self.registry.register(name, help, counter);
     }
 
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (&'static str, u64)>,
+    ) {
+        let family: Family<ClassLabels, Gauge> = Family::default();
+        for (class, value) in values {
+            family.get_or_create(&ClassLabels { class }).set(as_gauge(value));
+        }
+        self.registry.register(name, help, family);
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (&'static str, u64)>,
+    ) {
+        let family: Family<ClassLabels, Counter> = Family::default();
+        for (class, value) in values {
+            family.get_or_create(&ClassLabels { class }).inc_by(value);
+        }
+        self.registry.register(name, help, family);
+    }
+
     fn seconds(&mut self, name: &str, help: &str, value: Duration) {
         let counter: Counter<f64, AtomicU64> = Counter::default();
         counter.inc_by(value.as_secs_f64());
         self.registry.register_with_unit(name, help, Unit::Seconds, counter);
     }
+}
+
+fn as_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn fill_history(stats: &StorageStats, snapshot: &mut Snapshot) {
+    let cold = stats.cold;
+    let gets = cold.gets + cold.readahead_gets + cold.index_loads;
+    snapshot.counter("history_gets", "Reads of history from the bucket", gets);
+    let bytes = cold.get_bytes + cold.readahead_bytes;
+    snapshot.counter("history_read_bytes", "Bytes of history read", bytes);
+    let help = "Reads of history that were sent a second time because the first was slow";
+    snapshot.counter("history_hedges", help, cold.hedges);
+    let help = "Second reads that answered first";
+    snapshot.counter("history_hedges_won", help, cold.hedges_won);
+    snapshot.counter("history_cache_hits", "Blocks of history found in memory", cold.hits);
+    let help = "Blocks of history that somebody else was loading already";
+    snapshot.counter("history_cache_joins", help, cold.joins);
+    snapshot.counter("history_cache_misses", "Blocks of history not in memory", cold.misses);
+    let help = "Times that read-ahead was due and had no room";
+    snapshot.counter("history_readahead_skips", help, cold.readahead_skips);
+    snapshot.gauge("history_cache_bytes", "Memory of blocks of history", cold.cached_bytes);
+    let help = "Memory that blocks of history may use";
+    snapshot.gauge("history_cache_limit_bytes", help, cold.cache_limit_bytes);
+    let help = "Rows of the catalog about history in memory";
+    snapshot.gauge("history_segment_rows", help, stats.segment_rows);
+}
+
+/// What becomes of objects after they were flushed.
+fn fill_upkeep(stats: &StorageStats, snapshot: &mut Snapshot) {
+    let merge = stats.merge;
+    snapshot.counter("merged_objects", "Objects made by merging segments", merge.objects);
+    snapshot.counter("merged_segments", "Segments replaced by merged ones", merge.segments);
+    snapshot.counter("merged_bytes", "Bytes rewritten by merging", merge.bytes);
+    snapshot.counter("merge_failures", "Merges that were put off", merge.failures);
+    let help = "Merges that retention or a deletion overtook";
+    snapshot.counter("merges_overtaken", help, merge.overtaken);
+    let help = "Time that merges stood still while flushes could not keep up";
+    snapshot.seconds("merge_pause", help, Duration::from_millis(merge.paused_ms));
+    snapshot.gauge("merge_queue", "Partitions that wait for a merge", merge.waiting);
+    let sweep = stats.sweep;
+    snapshot.counter("sweeps", "Searches of the bucket for orphans", sweep.sweeps);
+    snapshot.counter("orphans_deleted", "Objects deleted that nothing named", sweep.orphans);
+    snapshot.counter("orphan_deleted_bytes", "Bytes that they had", sweep.orphan_bytes);
+    let help = "Files of interrupted writes deleted";
+    snapshot.counter("sweep_leftovers_deleted", help, sweep.leftovers);
+    let help = "Sweeps that broke off, and deletions that failed";
+    snapshot.counter("sweep_failures", help, sweep.failures);
 }
 
 impl Broker {
@@ -133,6 +233,7 @@ impl Broker {
         let mut page = String::new();
         let mut snapshot = Snapshot::new();
         self.fill_storage(&mut snapshot);
+        self.fill_compaction(&mut snapshot);
         self.fill_wal(&mut snapshot);
         let (topics, partitions) = self.topics().counts();
         let (groups, offsets) = self.group_counts();
@@ -160,21 +261,59 @@ impl Broker {
         snapshot.gauge("tail_limit_bytes", "Memory that the tail may use", stats.tail_bytes_max);
         let help = "Bytes durable on this disk and not in the bucket yet";
         snapshot.gauge("unflushed_bytes", help, stats.unflushed_bytes);
-        let cold = stats.cold;
-        snapshot.counter(
-            "history_gets",
-            "Reads of history from the bucket",
-            cold.gets + cold.readahead_gets,
-        );
-        snapshot.counter(
-            "history_read_bytes",
-            "Bytes of history read",
-            cold.get_bytes + cold.readahead_bytes,
-        );
-        snapshot.counter("history_cache_hits", "Blocks of history found in memory", cold.hits);
-        snapshot.counter("history_cache_misses", "Blocks of history not in memory", cold.misses);
-        let help = "Memory used by blocks of history";
-        snapshot.gauge("history_cache_bytes", help, cold.cached_bytes);
+        snapshot.counter("tail_waits", "Times a producer waited for the tail", stats.tail_waits);
+        fill_history(&stats, snapshot);
+        fill_upkeep(&stats, snapshot);
+        self.fill_traffic(snapshot);
+        self.fill_budgets(snapshot);
+    }
+
+    /// What each class of traffic asks of the store.
+    fn fill_traffic(&self, snapshot: &mut Snapshot) {
+        let traffic = self.storage().traffic();
+        let all = TrafficClass::ALL.map(|class| (class.name(), traffic.stats(class)));
+        let of = |figure: fn(&ClassStats) -> u64| {
+            all.iter().map(move |(class, stats)| (*class, figure(stats)))
+        };
+        snapshot.counters("store_requests", "Requests to the store", of(|s| s.requests));
+        snapshot.counters("store_requested_bytes", "Bytes that they were for", of(|s| s.bytes));
+        let help = "Requests that had to wait for others of their class";
+        snapshot.counters("store_request_waits", help, of(|s| s.waits));
+        let help = "Requests to the store in flight";
+        snapshot.gauges("store_requests_in_flight", help, of(|s| s.in_flight));
+        let help = "Requests to the store that may be in flight";
+        snapshot.gauges("store_requests_in_flight_limit", help, of(|s| s.in_flight_max));
+        let help = "Bytes in flight from and to the store";
+        snapshot.gauges("store_bytes_in_flight", help, of(|s| s.bytes_in_flight));
+    }
+
+    /// The budgets of the connections: what is held, and what may be.
+    fn fill_budgets(&self, snapshot: &mut Snapshot) {
+        let requests = self.request_budget().stats();
+        let help = "Memory of requests being received or handled";
+        snapshot.gauge("request_bytes", help, requests.used);
+        snapshot.gauge("request_limit_bytes", "Memory that requests may use", requests.limit);
+        snapshot.counter("request_waits", "Times a request waited for memory", requests.waits);
+        let responses = self.response_budget().stats();
+        let help = "Memory of fetch answers being made or written";
+        snapshot.gauge("response_bytes", help, responses.used);
+        let help = "Memory that fetch answers may use";
+        snapshot.gauge("response_limit_bytes", help, responses.limit);
+        snapshot.counter("response_waits", "Times an answer waited for memory", responses.waits);
+    }
+
+    fn fill_compaction(&self, snapshot: &mut Snapshot) {
+        let stats = self.storage().stats().compaction;
+        let help = "Rounds of compaction, one partition each";
+        snapshot.counter("compaction_rounds", help, stats.rounds);
+        let help = "Rounds of compaction that failed";
+        snapshot.counter("compaction_failures", help, stats.failures);
+        let help = "Bytes of batches that compaction went over";
+        snapshot.counter("compaction_read_bytes", help, stats.read_bytes);
+        let help = "Bytes of objects that compaction put";
+        snapshot.counter("compaction_written_bytes", help, stats.written_bytes);
+        let help = "Records that compaction removed";
+        snapshot.counter("compaction_removed_records", help, stats.removed_records);
     }
 
     fn fill_wal(&self, snapshot: &mut Snapshot) {

@@ -56,9 +56,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// Produce requests of one connection whose ack is outstanding.
     pub pipelined_max: usize,
-    /// Bytes of large requests being received, over all connections.
+    /// Bytes of requests being received or handled, over all connections.
     pub request_bytes_max: usize,
-    /// A frame of more than this many bytes counts against `request_bytes_max`.
+    /// A frame of at least this many bytes takes its room in `request_bytes_max` before it is
+    /// received; smaller ones, which come with one read, when they are handled.
     pub large_frame_bytes: usize,
     /// How long a connection may go without a request (`connections.max.idle.ms`).
     pub idle_timeout: Duration,
@@ -66,11 +67,13 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// The largest fetch response (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
-    /// Bytes of history in fetch responses being assembled or written, over all connections. (Bytes
-    /// of the tail are in memory anyway.)
+    /// Bytes of fetch responses being assembled or written, over all connections.
     pub response_bytes_max: usize,
     /// The longest that a fetch may wait.
     pub fetch_wait_max: Duration,
+    /// How long a fetch waits for history before it says that it cannot be read. Less than the 30 s
+    /// after which clients give a request up (`request.timeout.ms`).
+    pub history_wait_max: Duration,
     /// Partitions of all topics together.
     pub partitions_max: usize,
     /// Partitions that one request may create.
@@ -89,6 +92,7 @@ impl Default for Limits {
             fetch_bytes_max: 55 << 20,
             response_bytes_max: 256 << 20,
             fetch_wait_max: Duration::from_secs(300),
+            history_wait_max: Duration::from_secs(15),
             partitions_max: 200_000,
             partitions_per_request_max: 20_000,
         }

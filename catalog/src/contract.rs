@@ -119,12 +119,21 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     async fn finish_deletions(&self, deleted: &[DeletionRow]) -> Result<(), CatalogError>;
 
     /// Every object that may be in the bucket, in the order of their ids: at most `limit` after
-    /// `after`. For the orphan sweep, page by page.
+    /// `after`. For whoever compares the catalog with the bucket, page by page.
     async fn known_objects(
         &self,
         after: Option<ObjectId>,
         limit: usize,
     ) -> Result<Vec<ObjectRow>, CatalogError>;
+
+    /// The row of one object; `None` says that no segment points into it and that it is not waiting
+    /// to be deleted either.
+    async fn object(&self, object_id: ObjectId) -> Result<Option<ObjectRow>, CatalogError>;
+
+    /// Writes, durably, nothing new: returns `Ok` only if no other process had opened the catalog
+    /// before this was called (3). For whoever is about to act on what this process knows, and has
+    /// not changed anything for a while: a process that was fenced unawares knows only the past.
+    async fn confirm_ownership(&self) -> Result<(), CatalogError>;
 
     /// What a partition remembers of its producers, in the order of their ids.
     async fn producers(&self, partition_id: PartitionId) -> Result<Vec<ProducerRow>, CatalogError>;
@@ -224,6 +233,9 @@ pub struct MergeCommit {
     pub objects: Vec<ObjectRow>,
     /// The result: covers exactly the offsets of the inputs.
     pub outputs: Vec<SegmentRow>,
+    /// Segments below need no more merging. Raises [`PartitionRow::settled_end`], never lowers it;
+    /// zero leaves it as it is.
+    pub settled_end: Offset,
 }
 
 /// What raising a log start did.
@@ -237,4 +249,6 @@ pub struct TrimOutcome {
     pub bytes: u64,
     /// How many objects entered the deletion queue.
     pub objects: u64,
+    /// Bytes of the segments that are left, whatever this call removed and an earlier one did.
+    pub history_bytes: u64,
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use antiphon_reply::{CorrelationId, Profile};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
@@ -112,6 +113,10 @@ pub(crate) struct ServeArguments {
     pub(crate) retention_interval: Option<f64>,
 
     /// Partitions of topics whose creator does not say [default: 1]
+    /// Seconds between looks at what topics with cleanup.policy=compact have to compact [default: 15]
+    #[arg(long, env = "ANTIPHON_COMPACTION_INTERVAL", value_name = "SECONDS")]
+    pub(crate) compaction_interval: Option<f64>,
+
     #[arg(long, env = "ANTIPHON_DEFAULT_PARTITIONS", value_name = "COUNT")]
     pub(crate) default_partitions: Option<i32>,
 
@@ -154,6 +159,13 @@ pub(crate) enum InspectTarget {
         /// Print every record batch
         #[arg(long)]
         batches: bool,
+        /// Print only the records of this correlation id: its text, or its bytes as hex:... or b64:...
+        #[arg(long, value_name = "ID", conflicts_with = "batches")]
+        correlation: Option<CorrelationId>,
+        /// Headers beside those of Spring, Nest, SmallRye and Zilla:
+        /// correlation=HEADER|@key[,reply-topic=HEADER][,reply-partition=HEADER][,error=HEADER][,end=HEADER]
+        #[arg(long, value_name = "FIELDS", requires = "correlation")]
+        profile: Option<Profile>,
     },
     /// Rows of a catalog
     Catalog {

@@ -77,6 +77,7 @@ fn merge(first: ServeArguments, second: ServeArguments) -> ServeArguments {
         wal_disk: first.wal_disk.or(second.wal_disk),
         flush_interval: first.flush_interval.or(second.flush_interval),
         retention_interval: first.retention_interval.or(second.retention_interval),
+        compaction_interval: first.compaction_interval.or(second.compaction_interval),
         default_partitions: first.default_partitions.or(second.default_partitions),
         auto_create_topics: first.auto_create_topics.or(second.auto_create_topics),
         group_initial_rebalance_delay_ms: first
@@ -124,6 +125,9 @@ fn storage_options(merged: &ServeArguments, data_dir: &Path) -> Result<StorageOp
     }
     if let Some(seconds) = merged.retention_interval {
         options.retention_interval = duration("--retention-interval", seconds)?;
+    }
+    if let Some(seconds) = merged.compaction_interval {
+        options.compaction_interval = duration("--compaction-interval", seconds)?;
     }
     Ok(options)
 }

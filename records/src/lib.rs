@@ -22,7 +22,8 @@
 //! is looked at. Below it, work is per batch that somebody asked for, with the output of every
 //! decompression capped by the caller.
 //!
-//! Batches are made, not patched, in one case: those the broker writes itself ([`BatchBuilder`]).
+//! Batches are made, not patched, in two cases: those the broker writes itself ([`BatchBuilder`]), and
+//! what compaction leaves of a batch ([`retain_records`]).
 //!
 //! Neighbours: `storage` keeps the bytes and the [`ProducerStates`] of each partition; `coordinator`
 //! builds the batches of the internal topics; `broker` decides which of Kafka's error codes a
@@ -33,6 +34,7 @@ mod builder;
 mod compression;
 mod producer_state;
 mod record;
+mod retain;
 mod search;
 mod varint;
 
@@ -51,4 +53,5 @@ pub use producer_state::{
     RowError, SequenceFault,
 };
 pub use record::{Header, Headers, Record, RecordError, Records};
-pub use search::{first_record_at_or_after, max_timestamp_record};
+pub use retain::{RetainError, Retained, emptied, retain_records};
+pub use search::{first_record_at_or_after, first_record_from, max_timestamp_record};

@@ -16,19 +16,30 @@ pub fn first_record_at_or_after(
     timestamp: Timestamp,
     decompressed_bytes_max: usize,
 ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+    first_record_from(batch, Offset(i64::MIN), timestamp, decompressed_bytes_max)
+}
+
+/// As [`first_record_at_or_after`], of the records at or after the offset `from`: the log may start
+/// inside a batch (DeleteRecords), and what lies before its start is not there.
+pub fn first_record_from(
+    batch: &[u8],
+    from: Offset,
+    timestamp: Timestamp,
+    decompressed_bytes_max: usize,
+) -> Result<Option<(Offset, Timestamp)>, ReadError> {
     let header = BatchHeader::parse(batch)?;
-    if header.max_timestamp < timestamp {
+    if header.max_timestamp < timestamp || header.last_offset() < from {
         return Ok(None);
     }
     if let Some(offset) = offset_if_all_alike(&header) {
-        return Ok(Some((offset, header.max_timestamp)));
+        return Ok(Some((offset.max(from), header.max_timestamp)));
     }
     let open = OpenBatch::open(batch, decompressed_bytes_max)?;
     for record in open.records() {
         let record = record?;
-        let found = record.timestamp(&header);
-        if found >= timestamp {
-            return Ok(Some((record.offset(&header), found)));
+        let (offset, found) = (record.offset(&header), record.timestamp(&header));
+        if found >= timestamp && offset >= from {
+            return Ok(Some((offset, found)));
         }
     }
     Ok(None)

@@ -4,7 +4,8 @@ use antiphon_common::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp}
 use antiphon_records::{
     BatchBuilder, BatchHeader, BatchMut, Batches, BatchesError, BuildError, Compression,
     HEADER_BYTES, Header, HeaderError, NewRecord, OpenBatch, ReadError, Records, Sequence,
-    TimestampType, batches_in, compute_crc, first_record_at_or_after, max_timestamp_record,
+    TimestampType, batches_in, compute_crc, first_record_at_or_after, first_record_from,
+    max_timestamp_record,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -179,6 +180,26 @@ fn a_stamped_batch_answers_time_searches_from_its_header() {
     assert_eq!(first_record_at_or_after(header, Timestamp(4999), 0).expect("reads"), found);
     assert_eq!(first_record_at_or_after(header, Timestamp(5001), 0).expect("reads"), None);
     assert_eq!(max_timestamp_record(header, 0).expect("reads"), found);
+    let from = |offset| first_record_from(header, Offset(offset), Timestamp(1), 0).expect("reads");
+    assert_eq!(from(41), Some((Offset(41), Timestamp(5000))));
+    assert_eq!(from(42), None, "behind the batch");
+}
+
+#[test]
+fn what_lies_before_the_start_of_the_log_is_not_found() {
+    let mut builder = BatchBuilder::new().base_offset(Offset(100));
+    for time in [7, 3, 5] {
+        builder.push(NewRecord::new(Timestamp(time), Some(b"k"), None)).expect("fits");
+    }
+    let batch = builder.build().expect("builds");
+    let find = |from, time| {
+        let found = first_record_from(&batch, Offset(from), Timestamp(time), 0).expect("reads");
+        found.map(|(offset, time)| (offset.get(), time.get()))
+    };
+    assert_eq!(find(0, 4), Some((100, 7)));
+    assert_eq!(find(101, 4), Some((102, 5)));
+    assert_eq!(find(101, 1), Some((101, 3)));
+    assert_eq!(find(101, 6), None);
 }
 
 #[test]

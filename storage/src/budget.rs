@@ -12,13 +12,14 @@ use tokio::sync::Notify;
 pub struct TailBudget {
     limit: u64,
     used: AtomicU64,
+    waits: AtomicU64,
     room: Notify,
 }
 
 impl TailBudget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self { limit, used: AtomicU64::new(0), room: Notify::new() }
+        Self { limit, used: AtomicU64::new(0), waits: AtomicU64::new(0), room: Notify::new() }
     }
 
     /// The limit, in bytes.
@@ -29,6 +30,11 @@ impl TailBudget {
     /// Bytes charged now.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// How often somebody has had to wait.
+    pub fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
     }
 
     pub(crate) fn charge(&self, bytes: u64) {
@@ -51,6 +57,9 @@ impl TailBudget {
     /// Waits until an append may be admitted. The limit is soft by one request per connection:
     /// what a connection has already read is admitted whole.
     pub async fn wait_for_room(&self) {
+        if !self.has_room() {
+            self.waits.fetch_add(1, Ordering::Relaxed);
+        }
         loop {
             let notified = self.room.notified();
             if self.has_room() {
@@ -79,6 +88,7 @@ mod tests {
         tokio::task::yield_now().await;
         budget.refund(10);
         assert!(!waiter.is_finished());
+        assert_eq!((budget.used(), budget.waits()), (110, 1));
         budget.refund(60);
         waiter.await.expect("the waiter ends");
     }

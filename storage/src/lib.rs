@@ -22,18 +22,29 @@
 
 mod budget;
 pub mod cold;
+mod compact;
 mod engine;
 mod log;
+mod merge;
 pub mod object;
 pub mod store;
+mod sweep;
+mod traffic;
 
 pub use budget::TailBudget;
+pub use cold::ReaderId;
+pub use compact::{
+    ACTIVE_AGE_MAX, CompactError, CompactionConfig, CompactionStats, UncleanableBatch,
+};
 pub use engine::{
     Chain, FatalReport, FlushError, OpenError, OpenedWal, Recovered, Storage, StorageOptions,
     StorageStats, WalOpener,
 };
 pub use log::{
     AckLatch, AckWait, AppendError, Appended, EpochEnd, EpochHistory, LogConfig, LogPositions,
-    LookupError, OffsetAndTimestamp, PartitionLog, ReadColdError, TailBatch, TailRead,
-    TimestampSource, TrimError,
+    LookupError, OffsetAndTimestamp, PartitionLog, ReadColdError, SEGMENT_ROWS_MEMORY_BYTES,
+    TailBatch, TailRead, TimestampSource, TrimError,
 };
+pub use merge::{MERGE_MEMORY_BYTES, MergeOptions, MergeStats};
+pub use sweep::{SweepError, SweepOptions, SweepReport, SweepStats};
+pub use traffic::{ClassStats, Traffic, TrafficClass, TrafficOptions, TrafficPermit};

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::process::stop_and_wait;
 use crate::{
     Exited, Footprint, Journal, Kafka, RawClient, Stopwatch, antiphon, eventually, free_port,
-    run_to_end,
+    run_to_end, within,
 };
 
 /// A clean stop uploads everything; a machine that is busy with other tests is slow at it.
@@ -29,6 +29,7 @@ pub struct BrokerSetup {
     environment: Vec<(String, String)>,
     allowed: Vec<String>,
     http: bool,
+    through: Vec<String>,
 }
 
 impl BrokerSetup {
@@ -55,6 +56,14 @@ impl BrokerSetup {
     #[must_use]
     pub fn expect_log(mut self, part: &str) -> Self {
         self.allowed.push(part.to_owned());
+        self
+    }
+
+    /// Started by another program, which is given the broker's command line: to set up what a process
+    /// inherits.
+    #[must_use]
+    pub fn through(mut self, program: &[&str]) -> Self {
+        self.through = program.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -209,6 +218,12 @@ impl TestBroker {
         stop_and_wait(&mut child, STOP_LIMIT)
     }
 
+    /// Waits until it ends by itself.
+    pub fn await_end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the broker is not running");
+        within(STOP_LIMIT, "the end of the broker", || child.try_wait().expect("waiting failed"))
+    }
+
     /// Starts it, expects a refusal, and returns how it went.
     pub fn refused_start(&self) -> Exited {
         run_to_end(&mut self.command(), REFUSAL_LIMIT)
@@ -225,7 +240,14 @@ impl TestBroker {
 
     /// The binary with this broker's environment and none of the settings of whoever runs the tests.
     fn antiphon(&self) -> Command {
-        let mut command = Command::new(antiphon());
+        let mut command = match self.setup.through.split_first() {
+            None => Command::new(antiphon()),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(antiphon());
+                command
+            }
+        };
         for (name, _) in std::env::vars_os() {
             let settings = ["AWS_", "ANTIPHON_"];
             if settings.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {

@@ -35,7 +35,7 @@ pub use broker::{BrokerSetup, TestBroker};
 pub use client::{CallError, RawClient, Reaction};
 pub use journal::Journal;
 pub use kafka::{Appended, Fetched, Kafka, TopicInfo};
-pub use machine::{Footprint, free_port};
+pub use machine::{Footprint, bytes_written, free_port, limit_file_size};
 pub use process::{Exited, run_to_end, stop_and_wait};
 pub use report::{Figures, figure};
 pub use requests::{Fetch, create_topics, fetch_request, produce_request, text};

@@ -31,6 +31,8 @@ mod slab;
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
+#[cfg(any(test, feature = "test-util"))]
+pub mod simulated;
 
 pub use contract::{AppendError, AppendFailed, Completion, Replayed, Shortage, Wal, WalStats};
 pub use fault::{FatalFault, OnFatal};

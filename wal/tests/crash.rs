@@ -5,16 +5,12 @@
 mod kit;
 
 use std::fs;
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::channel;
 
 use antiphon_common::{ErrorKind, Lsn};
-use antiphon_wal::conformance::{Outcomes, payload};
-use antiphon_wal::{Corruption, DiskOperation, Ending, FileWal, OpenError, Wal};
+use antiphon_wal::conformance::Outcomes;
+use antiphon_wal::{Corruption, Ending, FileWal, OpenError, Wal};
 use kit::*;
-use parking_lot::Mutex;
 
 fn refusal(folder: &Path, epoch: u64) -> OpenError {
     open_with(options(folder, epoch)).expect_err("refused")
@@ -81,39 +77,6 @@ fn damage_at_every_sector_of_the_last_groups_is_judged_right() {
     }
 }
 
-/// Runs a log in which the group of frame 4 is stuck in front of the disk while the group of frame
-/// 5 is written, and returns the files at that moment.
-fn torn_before_intact(segment_bytes: u64, large: usize) -> tempfile::TempDir {
-    let live = folder();
-    let ((at_disk, reached), (release, released)) = (channel(), channel::<()>());
-    let released = Mutex::new(released);
-    let mut options = options(live.path(), 1);
-    options.segment_bytes.0 = segment_bytes;
-    options.disk_hook = Some(Arc::new(move |operation| {
-        if let DiskOperation::WriteGroup { first_lsn: Lsn(4), .. } = operation {
-            at_disk.send(()).map_err(io::Error::other)?;
-            released.lock().recv().map_err(io::Error::other)?;
-        }
-        Ok(())
-    }));
-    let (wal, ..) = open_with(options).expect("opens");
-    append_groups(&wal, 1..=3);
-    let outcomes = Outcomes::default();
-    outcomes.append(&wal, 4, &vec![4; large]).expect("room");
-    reached.recv().expect("frame 4 reaches the disk");
-    let groups = wal.stats().groups;
-    outcomes.append(&wal, 5, &payload(5)).expect("room");
-    while wal.stats().groups == groups {
-        std::thread::yield_now();
-    }
-    assert!(outcomes.is_empty(), "5 is written, and must not be acknowledged before 4");
-    assert_eq!(wal.durable(), Lsn(3));
-    let copy = crash_copy(live.path());
-    release.send(()).expect("the writer waits");
-    assert_eq!((outcomes.next_durable().0, outcomes.next_durable().0), (4, 5));
-    copy
-}
-
 /// The frames behind the torn one are void for ever, over repeated crashes with and without writes.
 fn assert_never_resurrected(copy: &Path, segment_bytes: u64) {
     for epoch in 2..5 {
@@ -161,13 +124,6 @@ fn a_seal_outlives_the_torn_frame_becoming_readable() {
     fs::copy(intact.path().join(&name), copy.path().join(&name)).expect("copied");
     let (_, _, found) = open(copy.path(), 3);
     assert_eq!(numbers(&found), [1, 2, 3]);
-}
-
-/// Three segments or more, all of one opening.
-fn long_log() -> tempfile::TempDir {
-    let log = crashed_log(60);
-    assert!(segments(log.path()).len() >= 3, "long enough");
-    log
 }
 
 #[test]
@@ -292,12 +248,6 @@ fn a_newer_format_is_named_not_mistaken_for_damage() {
     fs::write(&path, bytes).expect("written");
     let refused = refusal(log.path(), 2);
     assert!(matches!(refused, OpenError::NewerFormat { found: 2, .. }), "{refused}");
-}
-
-/// Bit by bit, independent of the implementation under test.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |sum: u32, _| if sum & 1 == 1 { (sum >> 1) ^ 0x82f6_3b78 } else { sum >> 1 };
-    !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
 }
 
 #[test]

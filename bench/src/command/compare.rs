@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::compare::{Comparison, load};
-use crate::report::Report;
+use crate::report::{Report, read_facts};
 
 /// Options of `compare`.
 #[derive(Args, Clone, Debug)]
@@ -35,12 +35,7 @@ pub struct Options {
 /// Runs `compare`.
 pub(super) fn run(options: &Options) -> Result<Report, Failure> {
     let runs = load(&options.runs)?;
-    let facts = match &options.facts {
-        Some(path) => {
-            serde_json::from_slice(&std::fs::read(path)?).map_err(std::io::Error::from)?
-        }
-        None => serde_json::Value::Null,
-    };
+    let facts = read_facts(options.facts.as_deref())?;
     let comparison = Comparison::new(&options.subject, &options.peer, facts, &runs);
     if let Some(prefix) = &options.output {
         std::fs::write(prefix.with_extension("json"), comparison.json())?;

@@ -104,7 +104,11 @@ impl Options {
             .with(&self.target.properties)
     }
 
-    fn consumer(&self, names: &[String], starts: &[Start]) -> Result<Consumer, ClientError> {
+    pub(super) fn consumer(
+        &self,
+        names: &[String],
+        starts: &[Start],
+    ) -> Result<Consumer, ClientError> {
         match &self.group {
             Some(group) => Consumer::subscribe(&self.config(), names, group),
             None => Consumer::assign(&self.config(), names, starts),
@@ -141,13 +145,13 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
 }
 
 /// What is there to read.
-struct Plan {
-    names: Vec<String>,
-    ranges: Vec<Vec<(i64, i64)>>,
+pub(super) struct Plan {
+    pub(super) names: Vec<String>,
+    pub(super) ranges: Vec<Vec<(i64, i64)>>,
 }
 
 impl Plan {
-    fn new(options: &Options) -> Result<Self, Failure> {
+    pub(super) fn new(options: &Options) -> Result<Self, Failure> {
         // librdkafka waits patiently for an address where nobody listens; we say so at once.
         options.target.connect()?;
         let names = options.topics.names();
@@ -159,7 +163,7 @@ impl Plan {
     }
 
     /// The partitions of consumer `index` of `consumers`.
-    fn share(&self, index: usize, consumers: usize) -> Vec<Start> {
+    pub(super) fn share(&self, index: usize, consumers: usize) -> Vec<Start> {
         let starts = self.ranges.iter().enumerate().flat_map(|(topic, ranges)| {
             let start = move |(partition, range): (usize, &(i64, i64))| Start {
                 topic,

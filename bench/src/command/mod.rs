@@ -3,10 +3,15 @@
 mod admin;
 mod compare;
 mod consume;
+mod gets;
+mod idle;
+mod layer_wal;
 mod options;
 mod partitions;
 mod produce;
 mod progress;
+mod replay;
+mod replay_report;
 mod roundtrip;
 mod startup;
 
@@ -32,6 +37,19 @@ pub enum Command {
     Startup(startup::Options),
     /// Create many partitions, write one record to each and read all back.
     Partitions(partitions::Options),
+    /// Live traffic quiet, and again while consumers replay a history at full speed.
+    Replay(replay::Options),
+    /// One endlessly replaying consumer, as `replay` starts them.
+    #[command(hide = true)]
+    ReplayClient(replay::client::Options),
+    /// Turn the reports of a replay benchmark into tables and plots.
+    ReplayReport(replay_report::Options),
+    /// Read the objects of a bucket as fast as they come.
+    Gets(gets::Options),
+    /// Watch a counter while nobody does anything.
+    Idle(idle::Options),
+    /// The write-ahead log alone, and io_uring next to it.
+    LayerWal(layer_wal::Options),
     /// Wait until a broker answers a metadata request.
     Wait(admin::WaitOptions),
     /// Delete the topics of a run.
@@ -49,6 +67,12 @@ impl Command {
             Self::Roundtrip(options) => roundtrip::run(&options),
             Self::Startup(options) => startup::run(&options),
             Self::Partitions(options) => partitions::run(&options),
+            Self::Replay(options) => replay::run(&options),
+            Self::ReplayClient(options) => replay::client::run(&options),
+            Self::ReplayReport(options) => replay_report::run(&options),
+            Self::Gets(options) => gets::run(&options),
+            Self::Idle(options) => idle::run(&options),
+            Self::LayerWal(options) => layer_wal::run(&options),
             Self::Wait(options) => admin::wait(&options),
             Self::Delete(options) => admin::delete(&options),
             Self::Compare(options) => compare::run(&options),
@@ -68,6 +92,12 @@ pub enum Failure {
     /// The reports could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// A bucket could not be read.
+    #[error(transparent)]
+    Bucket(#[from] object_store::Error),
+    /// What was there to measure is not what the measurement needs.
+    #[error("{0}")]
+    Unusable(String),
     /// A file or process failed.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -1,6 +1,8 @@
-//! `partitions`: what many partitions cost. Creates them, writes one record to each, reads all back.
+//! `partitions`: what many partitions cost. Creates them, writes one record (or some) to each, reads all
+//! back.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use antiphon_common::{Clock, SystemClock};
@@ -28,28 +30,39 @@ pub struct Options {
     /// Payload bytes of each record.
     #[arg(long, default_value_t = 100)]
     record_size: usize,
+
+    /// Records written to each partition, one pass over all of them after the other.
+    #[arg(long, default_value_t = 1)]
+    passes: u32,
+
+    /// Pause after each pass, for brokers that store what a pass wrote apart from the next one's.
+    #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
+    pause_ms: u64,
 }
 
 /// Runs `partitions`.
 pub(super) fn run(options: &Options) -> Result<Report, Failure> {
     let clock = Arc::new(SystemClock::default());
     let names = options.topics.names();
-    let total = names.len() as u64 * u64::from(options.topics.partitions);
+    let partitions = options.topics.partitions;
+    let total = names.len() as u64 * u64::from(partitions) * u64::from(options.passes);
     let mut report = Report::new("partitions")
         .setting("brokers", options.target.brokers.clone())
         .setting("topics", options.topics.topics)
-        .setting("partitions", options.topics.partitions);
+        .setting("partitions", partitions)
+        .setting("passes", options.passes);
     let meter = Meter::start(&*clock, options.target.broker_pid);
 
     let mut lap = Lap::start(&*clock);
-    let (partitions, replication) = (options.topics.partitions, options.topics.replication);
+    let replication = options.topics.replication;
     options.target.connect()?.create_topics(&*clock, &names, partitions, replication)?;
     report.metric("create_s", lap.next());
-    let acked = write_one_each(options, &names, &clock)?;
+    let acked = write_passes(options, &names, &clock)?;
     report.metric("produce_s", lap.next());
     let progress = read_back(options, &names, &*clock)?;
     report.metric("read_s", lap.next());
 
+    report.metric("acked_share", acked as f64 / total as f64);
     report.throughput(acked, acked * options.record_size as u64, &meter.finish(&*clock));
     if acked != total {
         report.problem(format!("{acked} of {total} records acknowledged"));
@@ -79,13 +92,27 @@ impl<'a> Lap<'a> {
     }
 }
 
-fn write_one_each(
+fn write_passes(
     options: &Options,
     names: &[String],
     clock: &Arc<SystemClock>,
 ) -> Result<u64, ClientError> {
     let config = options.target.config().set("acks", "all").set("linger.ms", 0);
     let producer = Producer::start(&config.with(&options.target.properties), names, clock)?;
+    let mut acked = 0;
+    for _pass in 0..options.passes {
+        acked += write_one_each(options, names, &producer, &**clock)?;
+        thread::sleep(Duration::from_millis(options.pause_ms));
+    }
+    Ok(acked)
+}
+
+fn write_one_each(
+    options: &Options,
+    names: &[String],
+    producer: &Producer,
+    clock: &dyn Clock,
+) -> Result<u64, ClientError> {
     let payloads = Payloads::new(options.record_size);
     for topic in 0..names.len() {
         for partition in 0..options.topics.partitions as i32 {
@@ -96,7 +123,7 @@ fn write_one_each(
     Ok(producer.flush(FLUSH_TIMEOUT).acked)
 }
 
-/// Reads offset 0 of every partition, without asking where partitions end: that would measure
+/// Reads every partition from offset 0, without asking where partitions end: that would measure
 /// ListOffsets instead.
 fn read_back(
     options: &Options,
@@ -110,7 +137,8 @@ fn read_back(
     let starts: Vec<Start> = starts.collect();
     let config = options.target.config().with(&options.target.properties);
     let mut consumer = Consumer::assign(&config, names, &starts)?;
-    let mut progress = Progress::new(vec![vec![(0, 1); partitions]; names.len()]);
+    let mut progress =
+        Progress::new(vec![vec![(0, i64::from(options.passes)); partitions]; names.len()]);
     let deadline = clock.monotonic() + READ_TIMEOUT;
     while !progress.is_done() && clock.monotonic() < deadline {
         consumer.poll_batch(BATCH_WAIT, |record| {

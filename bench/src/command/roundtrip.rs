@@ -18,7 +18,7 @@ use clap::Args;
 
 use super::Failure;
 use super::options::Target;
-use crate::client::{ClientError, Config, Consumer, Producer, Start, Tally};
+use crate::client::{ClientError, Config, Consumer, Producer, Start};
 use crate::latency::Latencies;
 use crate::pace::{Schedule, drive, sharpen_sleep};
 use crate::process::{Meter, Usage};
@@ -36,35 +36,35 @@ const HEADER_BYTES: usize = 16;
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     #[command(flatten)]
-    target: Target,
+    pub(super) target: Target,
 
     /// Prefix of the two topics, `-requests` and `-replies`.
     #[arg(long, default_value = "roundtrip")]
-    topic: String,
+    pub(super) topic: String,
 
     /// Partitions of each topic.
     #[arg(long, default_value_t = 1)]
-    partitions: u32,
+    pub(super) partitions: u32,
 
     /// Replicas of each partition.
     #[arg(long, default_value_t = 1)]
-    replication: i16,
+    pub(super) replication: i16,
 
     /// Requests per second.
     #[arg(long, default_value_t = 300, value_name = "PER_SECOND")]
-    rate: u64,
+    pub(super) rate: u64,
 
     /// How long to measure.
     #[arg(long, default_value_t = 15)]
-    seconds: u64,
+    pub(super) seconds: u64,
 
     /// How long to run before measuring.
     #[arg(long, default_value_t = 3)]
-    warmup_seconds: u64,
+    pub(super) warmup_seconds: u64,
 
     /// Payload bytes of each request, at least 16.
     #[arg(long, default_value_t = 256)]
-    record_size: usize,
+    pub(super) record_size: usize,
 }
 
 impl Options {
@@ -96,21 +96,47 @@ impl Options {
 
 /// Runs `roundtrip`.
 pub(super) fn run(options: &Options) -> Result<Report, Failure> {
-    let clock = Arc::new(SystemClock::default());
+    let exchange = measure(options, &Arc::new(SystemClock::default()))?;
+    Ok(report(options, &exchange))
+}
+
+/// What a run saw, without its warm-up.
+pub(super) struct Exchange {
+    /// When the measured part began (monotonic).
+    pub(super) began: Duration,
+    /// What the measured part cost.
+    pub(super) usage: Usage,
+    /// The replies.
+    pub(super) inbox: Inbox,
+    refused: u64,
+}
+
+impl Exchange {
+    /// Why the run does not count, if it does not.
+    pub(super) fn problem(&self) -> Option<String> {
+        let (missing, repeated) = (self.inbox.missing, self.inbox.repeated);
+        let refused = self.refused;
+        let fine = missing + repeated + refused == 0;
+        (!fine).then(|| format!("{missing} replies missing, {repeated} twice, {refused} refused"))
+    }
+}
+
+/// Exchanges requests and replies; topics are created where they do not exist.
+pub(super) fn measure(options: &Options, clock: &Arc<SystemClock>) -> Result<Exchange, Failure> {
     let [requests, replies] =
         ["requests", "replies"].map(|role| format!("{}-{role}", options.topic));
     let topics = [requests.clone(), replies.clone()];
     let (partitions, replication) = (options.partitions, options.replication);
-    options.target.connect()?.create_topics(&*clock, &topics, partitions, replication)?;
+    options.target.connect()?.create_topics(&**clock, &topics, partitions, replication)?;
 
     let sender =
-        Producer::start(&options.producer_config(), std::slice::from_ref(&requests), &clock)?;
-    let echo = Producer::start(&options.producer_config(), std::slice::from_ref(&replies), &clock)?;
+        Producer::start(&options.producer_config(), std::slice::from_ref(&requests), clock)?;
+    let echo = Producer::start(&options.producer_config(), std::slice::from_ref(&replies), clock)?;
     let (requests, replies) = (options.reader(&requests)?, options.reader(&replies)?);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let echoing = scope.spawn(|| answer(requests, &echo, &stop));
-        let outcome = exchange(options, &sender, replies, &clock, &stop);
+        let outcome = exchange(options, &sender, replies, clock, &stop);
         stop.store(true, Ordering::Relaxed);
         echoing.join().map_err(|_| Failure::Panicked)??;
         outcome
@@ -129,14 +155,14 @@ fn answer(mut requests: Consumer, echo: &Producer, stop: &AtomicBool) -> Result<
     Ok(())
 }
 
-/// Sends all requests while a thread collects the replies, then reports.
+/// Sends all requests while a thread collects the replies.
 fn exchange(
     options: &Options,
     sender: &Producer,
     replies: Consumer,
     clock: &Arc<SystemClock>,
     stop: &AtomicBool,
-) -> Result<Report, Failure> {
+) -> Result<Exchange, Failure> {
     let schedule = Schedule::new(clock.monotonic(), options.rate);
     let warmup = schedule.total(Duration::from_secs(options.warmup_seconds));
     let total = warmup + schedule.total(Duration::from_secs(options.seconds));
@@ -151,31 +177,33 @@ fn exchange(
         }
         stop.store(true, Ordering::Relaxed);
         let inbox = collecting.join().map_err(|_| Failure::Panicked)??;
-        Ok(report(options, sending?, &inbox, &tally))
+        let (began, usage) = sending?;
+        Ok(Exchange { began, usage, inbox, refused: tally.failed })
     })
 }
 
-/// Sends on schedule. The cost is metered over the measured part only.
+/// Sends on schedule. The cost is metered over the measured part only, whose beginning is returned
+/// with it.
 fn send(
     options: &Options,
     sender: &Producer,
     schedule: Schedule,
     (warmup, total): (u64, u64),
     clock: &dyn Clock,
-) -> Result<Usage, ClientError> {
+) -> Result<(Duration, Usage), ClientError> {
     sharpen_sleep();
     let start = || Meter::start(clock, options.target.broker_pid);
-    let mut meter = start();
+    let (mut began, mut meter) = (clock.monotonic(), start());
     let mut payload = vec![0; options.record_size.max(HEADER_BYTES)];
     let partitions = u64::from(options.partitions.max(1));
     drive(clock, schedule, total, |index, due| {
         if index == warmup {
-            meter = start();
+            (began, meter) = (clock.monotonic(), start());
         }
         stamp(&mut payload, index, due);
         sender.send_copy(0, (index % partitions) as i32, &payload)
     })?;
-    Ok(meter.finish(clock))
+    Ok((began, meter.finish(clock)))
 }
 
 fn stamp(payload: &mut [u8], index: u64, due: Duration) {
@@ -192,12 +220,13 @@ fn unstamp(payload: &[u8]) -> Option<(u64, Duration)> {
 
 /// Which replies came.
 #[derive(Debug)]
-struct Inbox {
+pub(super) struct Inbox {
     warmup: u64,
     arrived: Vec<bool>,
     missing: u64,
     repeated: u64,
-    latencies: Latencies,
+    /// From the due moment to the reply.
+    pub(super) latencies: Latencies,
 }
 
 impl Inbox {
@@ -232,20 +261,17 @@ fn collect(
     Ok(inbox)
 }
 
-fn report(options: &Options, usage: Usage, inbox: &Inbox, tally: &Tally) -> Report {
+fn report(options: &Options, exchange: &Exchange) -> Report {
     let mut report = Report::new("roundtrip")
         .setting("brokers", options.target.brokers.clone())
         .setting("partitions", options.partitions)
         .setting("rate_per_s", options.rate)
         .setting("record_size", options.record_size);
-    let measured = inbox.latencies.count();
-    report.throughput(measured, measured * options.record_size as u64, &usage);
-    report.latencies(&inbox.latencies);
-    if inbox.missing + inbox.repeated + tally.failed > 0 {
-        let (missing, repeated) = (inbox.missing, inbox.repeated);
-        let refused = tally.failed;
-        report.problem(format!("{missing} replies missing, {repeated} twice, {refused} refused"));
-    }
+    let latencies = &exchange.inbox.latencies;
+    let measured = latencies.count();
+    report.throughput(measured, measured * options.record_size as u64, &exchange.usage);
+    report.latencies(latencies);
+    exchange.problem().into_iter().for_each(|problem| report.problem(problem));
     report
 }
 

@@ -1,8 +1,10 @@
-//! `startup`: from `exec` to the first answered metadata request, and what an idle broker holds.
+//! `startup`: from `exec` to the first answered metadata request (and, if asked, to the first
+//! acknowledged record), and what an idle broker holds.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,12 +13,17 @@ use clap::Args;
 
 use super::Failure;
 use super::admin::{Ready, await_ready};
+use crate::client::{ClientError, Config, Producer};
 use crate::process::{cpu_time, memory};
 use crate::report::Report;
 
 /// A broker that has not stopped by then is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_POLL: Duration = Duration::from_millis(5);
+/// Until a started broker acknowledges its first record.
+const ACK_TIMEOUT: Duration = Duration::from_secs(120);
+/// Pause before the client tries something again.
+const RETRY_MS: u32 = 2;
 
 /// Options of `startup`.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +44,10 @@ pub struct Options {
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     timeout: u64,
 
+    /// Also write a record to partition 0 of this topic as soon as it has a leader.
+    #[arg(long, value_name = "TOPIC")]
+    ack_topic: Option<String>,
+
     /// Where the broker's output goes; nowhere by default.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -51,6 +62,7 @@ pub struct Options {
 struct Start {
     first_metadata_ms: f64,
     all_leaders_ms: f64,
+    first_ack_ms: Option<f64>,
     idle_rss_mb: f64,
     idle_cpu_percent: f64,
     stop_ms: f64,
@@ -58,7 +70,7 @@ struct Start {
 
 /// Runs `startup`.
 pub(super) fn run(options: &Options) -> Result<Report, Failure> {
-    let clock = SystemClock::default();
+    let clock = Arc::new(SystemClock::default());
     let starts = (0..options.rounds.max(1))
         .map(|_| start_once(options, &clock))
         .collect::<Result<Vec<_>, _>>()?;
@@ -71,6 +83,9 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
     };
     add("first_metadata_ms", |start| start.first_metadata_ms);
     add("all_leaders_ms", |start| start.all_leaders_ms);
+    if options.ack_topic.is_some() {
+        add("first_ack_ms", |start| start.first_ack_ms.unwrap_or(f64::NAN));
+    }
     add("idle_rss_mb", |start| start.idle_rss_mb);
     add("idle_cpu_percent", |start| start.idle_cpu_percent);
     add("stop_ms", |start| start.stop_ms);
@@ -79,19 +94,44 @@ pub(super) fn run(options: &Options) -> Result<Report, Failure> {
     Ok(report)
 }
 
-fn start_once(options: &Options, clock: &dyn Clock) -> Result<Start, Failure> {
+fn start_once(options: &Options, clock: &Arc<SystemClock>) -> Result<Start, Failure> {
+    let began = clock.monotonic();
     let mut broker = Broker::spawn(options)?;
     let timeout = Duration::from_secs(options.timeout);
-    let ready = await_ready(clock, &options.address, timeout, || broker.is_running());
+    let ready = await_ready(&**clock, &options.address, timeout, || broker.is_running());
     let ready = ready.ok_or_else(|| {
         let (command, address) = (options.command.join(" "), options.address.clone());
         Failure::NotReady { command, address, seconds: options.timeout }
     })?;
+    let topic = options.ack_topic.as_ref();
+    let acked = topic.map(|topic| first_ack(&options.address, topic, clock)).transpose()?;
     let mut start = idle(options, &broker, &ready);
+    start.first_ack_ms = acked.map(|acked| acked.saturating_sub(began).as_secs_f64() * 1e3);
     let stopping = clock.monotonic();
-    broker.stop(clock);
+    broker.stop(&**clock);
     start.stop_ms = clock.monotonic().saturating_sub(stopping).as_secs_f64() * 1e3;
     Ok(start)
+}
+
+/// When a record was acknowledged (monotonic). The client starts only now, and connects, asks and
+/// sends within milliseconds; one that had waited for the broker would measure its own back-off.
+fn first_ack(address: &str, topic: &String, clock: &Arc<SystemClock>) -> Result<Duration, Failure> {
+    let config = Config::new(address)
+        .set("acks", "all")
+        .set("linger.ms", 0)
+        .set("retry.backoff.ms", RETRY_MS)
+        .set("reconnect.backoff.ms", RETRY_MS)
+        .set("reconnect.backoff.max.ms", RETRY_MS);
+    let producer = Producer::start(&config, std::slice::from_ref(topic), clock)?;
+    producer.send(0, 0, b"first", clock.monotonic())?;
+    let tally = producer.flush(ACK_TIMEOUT);
+    match (tally.acked, tally.first_error) {
+        (0, reason) => {
+            let reason = reason.unwrap_or_else(|| "no answer in time".into());
+            Err(Failure::Client(ClientError::Call { what: format!("write to {topic}"), reason }))
+        }
+        _ => Ok(tally.last_report),
+    }
 }
 
 fn idle(options: &Options, broker: &Broker, ready: &Ready) -> Start {
@@ -107,7 +147,7 @@ fn idle(options: &Options, broker: &Broker, ready: &Ready) -> Start {
         all_leaders_ms: ready.all_leaders.as_secs_f64() * 1e3,
         idle_rss_mb: resident as f64 / 1e6,
         idle_cpu_percent: share * 100.0,
-        stop_ms: 0.0,
+        ..Start::default()
     }
 }
 
@@ -168,7 +208,8 @@ mod tests {
     fn options(command: &[&str]) -> Options {
         let command = command.iter().map(|word| word.to_string()).collect();
         let (address, log) = ("127.0.0.1:1".to_string(), None);
-        Options { address, rounds: 1, idle_seconds: 0, timeout: 0, log, command }
+        let (rounds, idle_seconds, timeout, ack_topic) = (1, 0, 0, None);
+        Options { address, rounds, idle_seconds, timeout, ack_topic, log, command }
     }
 
     #[test]

@@ -17,25 +17,27 @@ impl Comparison {
             writeln!(text, "| workload | metric | {subject} | {peer} | ratio | bar | verdict |");
         let _ = writeln!(text, "|---|---|---|---|---|---|---|");
         self.rows.iter().for_each(|row| text.push_str(&line(row)));
-        self.write_problems(&mut text);
-        self.write_facts(&mut text);
+        write_problems(&mut text, &self.problems);
+        write_facts(&mut text, &self.facts);
         text
     }
+}
 
-    fn write_problems(&self, text: &mut String) {
-        if !self.problems.is_empty() {
-            let _ = writeln!(text, "\n## Problems\n");
-            self.problems.iter().for_each(|problem| text.push_str(&format!("- {problem}\n")));
-        }
+/// A section of problems, unless there are none.
+pub(crate) fn write_problems(text: &mut String, problems: &[String]) {
+    if !problems.is_empty() {
+        let _ = writeln!(text, "\n## Problems\n");
+        problems.iter().for_each(|problem| text.push_str(&format!("- {problem}\n")));
     }
+}
 
-    fn write_facts(&self, text: &mut String) {
-        let Value::Object(facts) = &self.facts else { return };
-        let _ = writeln!(text, "\n## Facts\n");
-        for (name, value) in facts {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let _ = writeln!(text, "- {name}: {value}");
-        }
+/// A section of facts, unless there are none.
+pub(crate) fn write_facts(text: &mut String, facts: &Value) {
+    let Value::Object(facts) = facts else { return };
+    let _ = writeln!(text, "\n## Facts\n");
+    for (name, value) in facts {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let _ = writeln!(text, "- {name}: {value}");
     }
 }
 
@@ -49,7 +51,8 @@ fn line(row: &Row) -> String {
     format!("| {workload} | {metric} | {subject} | {peer} | {ratio} | {bar} | {verdict} |\n")
 }
 
-fn cell(spread: Option<Spread>) -> String {
+/// Median and extremes, as short as they allow.
+pub(crate) fn cell(spread: Option<Spread>) -> String {
     match spread {
         Some(Spread { median, min, max }) if min == max => round(median),
         Some(Spread { median, min, max }) => {

@@ -91,7 +91,9 @@ pub(super) fn of_admin(error: &AdminError) -> ErrorCode {
 
 fn of_config(error: &InvalidConfig) -> ErrorCode {
     match error {
-        InvalidConfig::Unknown { .. } | InvalidConfig::Value { .. } => ErrorCode::INVALID_CONFIG,
+        InvalidConfig::Unknown { .. }
+        | InvalidConfig::Value { .. }
+        | InvalidConfig::Conflict { .. } => ErrorCode::INVALID_CONFIG,
     }
 }
 

@@ -42,13 +42,14 @@ use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
 use tracing::error;
 
 use crate::broker::Broker;
-use crate::net::{ConnectionContext, Outcome};
+use crate::net::{ConnectionContext, Outcome, Side};
 
 /// What a handler knows about the request it answers.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     pub(crate) broker: Arc<Broker>,
     pub(crate) connection: Arc<ConnectionContext>,
+    pub(crate) side: Side,
     pub(crate) header: RequestHeader,
 }
 

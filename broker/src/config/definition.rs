@@ -71,6 +71,18 @@ pub enum InvalidConfig {
         /// What it should have been.
         reason: String,
     },
+    /// Each value is fine by itself, and together they make no sense.
+    #[error("conflict topic config setting {lower} ({lower_value}) > {upper} ({upper_value})")]
+    Conflict {
+        /// The setting that must not be larger.
+        lower: &'static str,
+        /// Its value.
+        lower_value: i64,
+        /// The setting that must not be smaller.
+        upper: &'static str,
+        /// Its value.
+        upper_value: i64,
+    },
 }
 
 impl Definition {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_common::ByteCount;
-use antiphon_storage::{LogConfig, TimestampSource};
+use antiphon_storage::{ACTIVE_AGE_MAX, CompactionConfig, LogConfig, TimestampSource};
 
 use super::definition::{Check, ConfigType, Definition, InvalidConfig, list_items};
 
@@ -51,7 +51,7 @@ define! {
     "compression.zstd.level" Int "3" "compression.zstd.level" (Between(-131072, 22))
         "Takes effect when compression.type is zstd.";
     "delete.retention.ms" Long "86400000" "log.cleaner.delete.retention.ms" (AtLeast(0))
-        "How long a compacted topic keeps tombstones.";
+        "How long a compacted topic keeps a tombstone after compaction first saw it.";
     "file.delete.delay.ms" Long "60000" "log.segment.delete.delay.ms" (AtLeast(0)) NO_FILES;
     "flush.messages" Long "9223372036854775807" "log.flush.interval.messages" (AtLeast(1))
         "Every append is durable before it is acknowledged, whatever this says.";
@@ -76,7 +76,7 @@ define! {
     "message.timestamp.type" Text "CreateTime" "log.message.timestamp.type"
         (OneOf(&["CreateTime", "LogAppendTime"])) "Whose clock a record's timestamp comes from.";
     "min.cleanable.dirty.ratio" Double "0.5" "log.cleaner.min.cleanable.ratio" (Ratio)
-        "How much of a compacted topic must be uncompacted before compaction runs.";
+        "Which part of a compacted topic's bytes must be uncompacted before compaction runs.";
     "min.compaction.lag.ms" Long "0" "log.cleaner.min.compaction.lag.ms" (AtLeast(0))
         "The shortest time that a record of a compacted topic stays uncompacted.";
     "min.insync.replicas" Int "1" "min.insync.replicas" (AtLeast(1)) NO_REPLICAS;
@@ -91,7 +91,8 @@ define! {
     "segment.bytes" Int "1073741824" "log.segment.bytes" (AtLeast(14)) NO_FILES;
     "segment.index.bytes" Int "10485760" "log.index.size.max.bytes" (AtLeast(4)) NO_FILES;
     "segment.jitter.ms" Long "0" "log.roll.jitter.ms" (AtLeast(0)) NO_FILES;
-    "segment.ms" Long "604800000" "log.roll.ms" (AtLeast(1)) NO_FILES;
+    "segment.ms" Long "604800000" "log.roll.ms" (AtLeast(1))
+        "Compaction leaves less than 1 MiB alone until it is this old, ten minutes at most.";
     "unclean.leader.election.enable" Boolean "false" "unclean.leader.election.enable" (Any)
         NO_REPLICAS;
 }
@@ -110,7 +111,20 @@ pub fn validate_overrides(
             topic_definition(name).ok_or_else(|| InvalidConfig::Unknown { name: name.clone() })?;
         Ok((name.clone(), definition.parse(value)?))
     });
-    parsed.collect()
+    let parsed = parsed.collect::<Result<BTreeMap<_, _>, _>>()?;
+    check_lags(&parsed)?;
+    Ok(parsed)
+}
+
+/// A record cannot be due for compaction before it may be compacted (KIP-354).
+fn check_lags(overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfig> {
+    let (lower, upper) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+    let set = |name| overrides.get(name).and_then(|value| value.parse::<i64>().ok());
+    let (lower_value, upper_value) = (set(lower).unwrap_or(0), set(upper).unwrap_or(i64::MAX));
+    match lower_value > upper_value {
+        true => Err(InvalidConfig::Conflict { lower, lower_value, upper, upper_value }),
+        false => Ok(()),
+    }
 }
 
 /// The settings of one topic that act on the produce path, parsed once.
@@ -146,10 +160,18 @@ impl TopicSettings {
         let policies = value("cleanup.policy");
         let has_policy = |policy: &str| list_items(&policies).any(|item| item == policy);
         let non_negative = |number: i64| u64::try_from(number).ok();
+        let compaction = CompactionConfig {
+            lag_min: millis(number("min.compaction.lag.ms")),
+            lag_max: lag_max(number("max.compaction.lag.ms")),
+            dirty_ratio_min: value("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
+            delete_retention: millis(number("delete.retention.ms")),
+            active_age_max: millis(number("segment.ms")).min(ACTIVE_AGE_MAX),
+        };
         let log = LogConfig {
             retention_time: non_negative(number("retention.ms")).map(Duration::from_millis),
             retention_size: non_negative(number("retention.bytes")).map(ByteCount),
             deletes: has_policy("delete"),
+            compaction: has_policy("compact").then_some(compaction),
             timestamps: if value("message.timestamp.type") == "LogAppendTime" {
                 TimestampSource::LogAppend
             } else {
@@ -164,6 +186,15 @@ impl TopicSettings {
             log: Arc::new(log),
         }
     }
+}
+
+fn millis(number: i64) -> Duration {
+    Duration::from_millis(u64::try_from(number).unwrap_or(0))
+}
+
+/// The default, the largest number there is, means that nothing is ever overdue.
+fn lag_max(number: i64) -> Option<Duration> {
+    (number < i64::MAX).then(|| millis(number))
 }
 
 #[cfg(test)]
@@ -197,6 +228,40 @@ mod tests {
         let settings =
             TopicSettings::resolve(&map(&[("cleanup.policy", "compact,delete")]), &map(&[]));
         assert!(settings.compacted && settings.log.deletes);
+    }
+
+    #[test]
+    fn compaction_settings_come_with_the_policy() {
+        let resolve = |pairs| TopicSettings::resolve(&map(pairs), &map(&[]));
+        assert_eq!(resolve(&[("delete.retention.ms", "5")]).log.compaction, None);
+        let defaults = resolve(&[("cleanup.policy", "compact")]).log.compaction;
+        assert_eq!(defaults, Some(CompactionConfig::default()));
+        let set = resolve(&[
+            ("cleanup.policy", "compact"),
+            ("delete.retention.ms", "5"),
+            ("max.compaction.lag.ms", "7"),
+            ("min.cleanable.dirty.ratio", "0.25"),
+            ("min.compaction.lag.ms", "6"),
+            ("segment.ms", "8"),
+        ]);
+        let expected = CompactionConfig {
+            lag_min: Duration::from_millis(6),
+            lag_max: Some(Duration::from_millis(7)),
+            dirty_ratio_min: 0.25,
+            delete_retention: Duration::from_millis(5),
+            active_age_max: Duration::from_millis(8),
+        };
+        assert_eq!(set.log.compaction, Some(expected));
+        assert!(!set.log.deletes);
+    }
+
+    #[test]
+    fn a_least_lag_above_the_most_lag_is_refused() {
+        let lags =
+            |least, most| map(&[("min.compaction.lag.ms", least), ("max.compaction.lag.ms", most)]);
+        assert!(validate_overrides(&lags("5", "5")).is_ok());
+        let refused = validate_overrides(&lags("6", "5")).expect_err("a conflict").to_string();
+        assert!(refused.contains("min.compaction.lag.ms (6) > max.compaction.lag.ms (5)"));
     }
 
     #[test]

@@ -4,21 +4,26 @@
 //! Produce request the next Produce may be handled before the first is durable. Their answers wait in
 //! a queue of at most `pipelined_max`. Any other request is a barrier: it is handled when all earlier
 //! answers are sent.
+//!
+//! Between two requests a connection may move to the other runtime; see [`super::moving`].
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use antiphon_protocol::{ApiKey, AuthState, FrameDecoder, FrameLimits, split_request};
+use antiphon_storage::ReaderId;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
+use super::budget::Held;
+use super::moving::{Side, Warmth};
 use super::reply::{Outcome, PendingReply};
 use crate::api::{self, RequestContext};
 use crate::broker::Broker;
@@ -40,11 +45,17 @@ pub(crate) struct ConnectionContext {
     pub(crate) peer: SocketAddr,
     /// Woken when a partition that this connection waits for has progress.
     pub(crate) progress: Arc<Notify>,
+    /// What the connection is to the cold path: one reader.
+    pub(crate) reader: ReaderId,
+    /// How well its fetches keep up while it is on the history side.
+    pub(crate) warmth: Warmth,
 }
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(super) enum Ended {
+    #[error("it moves to the other runtime")]
+    Moves,
     #[error("the client closed it")]
     ByClient,
     #[error("{0}")]
@@ -60,46 +71,79 @@ enum Ended {
 }
 
 /// Serves one connection until it ends, and logs why if an operator should know.
-pub(crate) async fn serve(mut stream: TcpStream, peer: SocketAddr, broker: Arc<Broker>) {
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, broker: Arc<Broker>) {
     broker.metrics().connections_opened();
-    let (reader, writer) = stream.split();
-    let context = Arc::new(ConnectionContext { peer, progress: Arc::new(Notify::new()) });
-    let connection = Connection {
-        reader,
-        writer,
-        decoder: FrameDecoder::new(FrameLimits::DEFAULT),
-        buffer: BytesMut::new(),
-        pending: VecDeque::new(),
-        admitted: None,
-        frame_began: None,
-        context,
-        broker: Arc::clone(&broker),
-        stopping: broker.stopping(),
-    };
-    match connection.run().await {
+    let connection = Connection::new(stream, peer, Arc::clone(&broker));
+    match connection.run_on_both_sides().await {
         Ended::Refused(reason) => warn!(%peer, reason, "connection closed"),
         ended => debug!(%peer, reason = %ended, "connection closed"),
     }
     broker.metrics().connections_closed();
 }
 
-struct Connection<'a> {
-    reader: ReadHalf<'a>,
-    writer: WriteHalf<'a>,
+/// A connection; its stream is a socket of this runtime, except while it moves.
+pub(super) struct Connection<S> {
+    stream: S,
+    pub(super) side: Side,
     decoder: FrameDecoder,
     buffer: BytesMut,
     pending: VecDeque<PendingReply>,
-    /// Room in the budget of large requests for the frame being received.
-    admitted: Option<OwnedSemaphorePermit>,
+    /// A request that is to be handled on the side that the connection has moved to.
+    again: Option<Bytes>,
+    /// Room in the budget of requests for the large frame being received.
+    admitted: Option<Held>,
     /// When the first bytes of the frame being received came, by the monotonic clock.
     frame_began: Option<Duration>,
-    context: Arc<ConnectionContext>,
-    broker: Arc<Broker>,
+    pub(super) context: Arc<ConnectionContext>,
+    pub(super) broker: Arc<Broker>,
     stopping: watch::Receiver<bool>,
 }
 
-impl Connection<'_> {
-    async fn run(mut self) -> Ended {
+impl<S> Connection<S> {
+    /// The same connection with another stream, and the one that it had.
+    pub(super) fn replace_stream<T>(self, stream: T) -> (S, Connection<T>) {
+        let connection = Connection {
+            stream,
+            side: self.side,
+            decoder: self.decoder,
+            buffer: self.buffer,
+            pending: self.pending,
+            again: self.again,
+            admitted: self.admitted,
+            frame_began: self.frame_began,
+            context: self.context,
+            broker: self.broker,
+            stopping: self.stopping,
+        };
+        (self.stream, connection)
+    }
+}
+
+impl Connection<TcpStream> {
+    fn new(stream: TcpStream, peer: SocketAddr, broker: Arc<Broker>) -> Self {
+        let context = Arc::new(ConnectionContext {
+            peer,
+            progress: Arc::new(Notify::new()),
+            reader: next_reader(),
+            warmth: Warmth::default(),
+        });
+        Self {
+            stream,
+            side: Side::Live,
+            decoder: FrameDecoder::new(FrameLimits::DEFAULT),
+            buffer: BytesMut::new(),
+            pending: VecDeque::new(),
+            again: None,
+            admitted: None,
+            frame_began: None,
+            context,
+            stopping: broker.stopping(),
+            broker,
+        }
+    }
+
+    /// Runs on the side where it is until it ends, or until it belongs on the other.
+    pub(super) async fn run(&mut self) -> Ended {
         loop {
             if let Err(ended) = self.step().await {
                 return ended;
@@ -113,6 +157,9 @@ impl Connection<'_> {
 
     /// Handles every frame that is complete, then waits for the next event.
     async fn step(&mut self) -> Result<(), Ended> {
+        if let Some(frame) = self.again.take() {
+            self.handle(frame).await?;
+        }
         while self.pending.len() < self.broker.options().limits.pipelined_max {
             let next = self.decoder.next(&mut self.buffer, AuthState::Complete);
             match next.map_err(|error| Ended::Refused(error.to_string()))? {
@@ -133,33 +180,50 @@ impl Connection<'_> {
         if !produce || !self.broker.storage().budget().has_room() {
             self.send_pending().await?;
         }
+        let charged = match self.admitted.take() {
+            Some(large) => large,
+            None => self.broker.request_budget().take_small(frame.len()).await,
+        };
         if produce {
             self.broker.storage().budget().wait_for_room().await;
         }
         let request = RequestContext {
             broker: Arc::clone(&self.broker),
             connection: Arc::clone(&self.context),
+            side: self.side,
             header,
         };
         let outcome = api::handle(request, body).await;
-        drop(frame);
-        self.admitted = None;
+        if matches!(outcome, Outcome::Cold) {
+            self.again = Some(frame);
+            return Err(Ended::Moves);
+        }
+        drop((frame, charged));
         self.frame_began = None;
         match outcome {
             Outcome::Reply(bytes, room) => {
                 let written = self.write(bytes).await;
                 drop(room);
-                written
+                written?;
+                self.stay_or_move()
             }
             Outcome::AfterAck(pending) => {
                 self.pending.push_back(pending);
                 Ok(())
             }
-            Outcome::Nothing => Ok(()),
+            Outcome::Nothing | Outcome::Cold => Ok(()),
             Outcome::Close(reason) => {
                 self.send_pending().await?;
                 Err(Ended::Refused(reason))
             }
+        }
+    }
+
+    /// Ends the stay on the history side once the connection has caught up.
+    fn stay_or_move(&self) -> Result<(), Ended> {
+        match self.side {
+            Side::History if self.context.warmth.caught_up() => Err(Ended::Moves),
+            Side::History | Side::Live => Ok(()),
         }
     }
 
@@ -190,7 +254,7 @@ impl Connection<'_> {
             biased;
             durable = &mut first.acked => durable,
             _ = self.stopping.changed() => return Ok(()),
-            read = self.reader.read_buf(&mut self.buffer), if !full => {
+            read = self.stream.read_buf(&mut self.buffer), if !full => {
                 return if read? == 0 { Err(Ended::ByClient) } else { Ok(()) };
             }
         };
@@ -206,7 +270,7 @@ impl Connection<'_> {
             self.admit_large().await;
         }
         let patience = if in_frame { limits.stall_timeout } else { QUIET };
-        let read = self.reader.read_buf(&mut self.buffer);
+        let read = self.stream.read_buf(&mut self.buffer);
         let read = tokio::select! {
             read = tokio::time::timeout(patience, read) => read,
             _ = self.stopping.changed() => return Ok(()),
@@ -226,7 +290,7 @@ impl Connection<'_> {
             self.buffer = BytesMut::new();
         }
         let readable = tokio::select! {
-            readable = tokio::time::timeout(idle_timeout, self.reader.readable()) => readable,
+            readable = tokio::time::timeout(idle_timeout, self.stream.readable()) => readable,
             _ = self.stopping.changed() => return Ok(()),
         };
         match readable {
@@ -255,8 +319,7 @@ impl Connection<'_> {
         if self.admitted.is_some() || wanted < limits.large_frame_bytes {
             return;
         }
-        let charge = wanted.min(limits.request_bytes_max) as u32;
-        self.admitted = self.broker.admit_request(charge).await;
+        self.admitted = Some(self.broker.request_budget().take(wanted).await);
     }
 
     /// Writes all of `bytes`; a client that takes nothing for the stall timeout is cut off.
@@ -264,7 +327,7 @@ impl Connection<'_> {
         let patience = self.broker.options().limits.stall_timeout;
         while !bytes.is_empty() {
             let written =
-                tokio::time::timeout(patience, write_some(&mut self.writer, &bytes)).await;
+                tokio::time::timeout(patience, write_some(&mut self.stream, &bytes)).await;
             let written = written.map_err(|_| Ended::Stalled(patience))??;
             consume(&mut bytes, written);
         }
@@ -272,7 +335,13 @@ impl Connection<'_> {
     }
 }
 
-async fn write_some(writer: &mut WriteHalf<'_>, bytes: &VecDeque<Bytes>) -> io::Result<usize> {
+/// Numbers connections, from 1 on.
+fn next_reader() -> ReaderId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    ReaderId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn write_some(writer: &mut TcpStream, bytes: &VecDeque<Bytes>) -> io::Result<usize> {
     let mut slices = [io::IoSlice::new(&[]); SLICES_PER_WRITE];
     let count = bytes.len().min(SLICES_PER_WRITE);
     for (slice, chunk) in slices.iter_mut().zip(bytes) {

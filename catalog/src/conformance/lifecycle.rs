@@ -61,8 +61,11 @@ pub async fn a_crash_loses_nothing_that_returned(fixture: &impl Fixture) {
 pub async fn a_second_open_fences_the_first(fixture: &impl Fixture) {
     let (first, _) = fixture.open().await.expect("first open");
     let id = create_topic(&*first, "contested", 1).await.partitions[0].partition_id;
+    first.confirm_ownership().await.expect("nobody else opened it");
     let (second, _) = fixture.open().await.expect("second open");
 
+    let late = first.confirm_ownership().await;
+    assert_eq!(late.expect_err("the first is told when it asks").kind(), ErrorKind::Fenced);
     let late = first.commit_flush(flush(&*first, 1, &[(id, 0, 9)])).await;
     assert_eq!(late.expect_err("the first is fenced").kind(), ErrorKind::Fenced);
     let late = first.create_topics(vec![new_topic("late", 1)]).await;

@@ -18,6 +18,7 @@ fn merge(
         inputs: inputs.collect(),
         objects: vec![object(100, catalog.broker_epoch())],
         outputs: outputs.collect(),
+        settled_end: Offset::ZERO,
     }
 }
 
@@ -75,4 +76,42 @@ pub async fn a_merge_that_does_not_cover_is_refused(fixture: &impl Fixture) {
     let refused = catalog.commit_merge(holed).await.expect_err("inputs are no neighbours");
     assert!(matches!(refused, CatalogError::NotContiguous { .. }));
     assert_eq!(catalog.segments(a).await.expect("segments").len(), 3);
+}
+
+/// Where the next merge is planned from only goes forward, and is there after a restart.
+pub async fn a_settled_end_is_remembered(fixture: &impl Fixture) {
+    let (catalog, _) = fixture.open().await.expect("open");
+    let a = three_segments(&*catalog).await;
+    let commit = merge(&*catalog, a, &[(0, 9, 1), (10, 19, 2)], &[(0, 19)]);
+    let commit = MergeCommit { settled_end: Offset(20), ..commit };
+    catalog.commit_merge(commit).await.expect("merge");
+    let lower = MergeCommit {
+        partition_id: a,
+        inputs: vec![segment(a, 20, 29, 3)],
+        objects: vec![object(101, catalog.broker_epoch())],
+        outputs: vec![segment(a, 20, 29, 101)],
+        settled_end: Offset::ZERO,
+    };
+    catalog.commit_merge(lower).await.expect("merge of one");
+    let (_, snapshot) = fixture.open().await.expect("open again");
+    assert_eq!(snapshot.partitions[0].settled_end, Offset(20));
+}
+
+/// What an object still holds is counted in bytes too, so that whoever looks for objects that are
+/// mostly dead reads one row.
+pub async fn an_objects_live_bytes_are_counted(fixture: &impl Fixture) {
+    let (catalog, _) = fixture.open().await.expect("open");
+    let created = create_topic(&*catalog, "shared", 2).await;
+    let [a, b] = [0, 1].map(|index: usize| created.partitions[index].partition_id);
+    catalog.commit_flush(flush(&*catalog, 1, &[(a, 0, 9), (b, 0, 9)])).await.expect("flush");
+    let live = async || {
+        let row = catalog.object(ObjectId(1)).await.expect("object").expect("its row");
+        (row.live_sections, row.live_bytes)
+    };
+    assert_eq!(live().await, (2, 2 * SEGMENT_BYTES));
+    catalog.remove_segments_below(a, Offset(10)).await.expect("delete records");
+    assert_eq!(live().await, (1, SEGMENT_BYTES));
+    catalog.commit_merge(merge(&*catalog, b, &[(0, 9, 1)], &[(0, 9)])).await.expect("merge");
+    assert_eq!(live().await, (0, 0));
+    assert_eq!(catalog.object(ObjectId(77)).await.expect("object"), None);
 }

@@ -68,6 +68,8 @@ macro_rules! catalog_conformance {
             a_merge_replaces_its_inputs,
             a_merge_whose_inputs_are_gone_is_refused,
             a_merge_that_does_not_cover_is_refused,
+            a_settled_end_is_remembered,
+            an_objects_live_bytes_are_counted,
             removing_segments_queues_their_objects,
             an_object_in_use_elsewhere_is_kept,
             a_log_start_never_goes_back,

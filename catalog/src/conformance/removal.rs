@@ -21,6 +21,9 @@ pub async fn removing_segments_queues_their_objects(fixture: &impl Fixture) {
     let outcome = catalog.remove_segments_below(a, Offset(15)).await.expect("trim");
     assert_eq!((outcome.log_start, outcome.segments), (Offset(15), 1));
     assert_eq!((outcome.bytes, outcome.objects), (SEGMENT_BYTES, 1));
+    assert_eq!(outcome.history_bytes, SEGMENT_BYTES);
+    let again = catalog.remove_segments_below(a, Offset(15)).await.expect("repeated trim");
+    assert_eq!((again.bytes, again.history_bytes), (0, SEGMENT_BYTES));
     assert_eq!(catalog.segments(a).await.expect("segments"), [segment(a, 10, 19, 2)]);
 
     let row = catalog.due_deletions(Timestamp(i64::MAX), 10).await.expect("queue")[0];

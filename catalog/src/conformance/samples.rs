@@ -39,6 +39,7 @@ pub fn object(id: u128, epoch: BrokerEpoch) -> ObjectRow {
         broker_epoch: epoch,
         live_sections: 0,
         level: 0,
+        live_bytes: 0,
     }
 }
 

@@ -150,6 +150,15 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Fields of a value whose version byte may be any from 1 to `newest`, and which one it is.
+    pub(crate) fn value_up_to(bytes: &'a [u8], newest: u8) -> Result<(u8, Self), RowError> {
+        let mut decoder = Self { rest: bytes };
+        match decoder.u8("version")? {
+            found if (1..=newest).contains(&found) => Ok((found, decoder)),
+            found => Err(RowError::UnknownVersion { found, supported: newest }),
+        }
+    }
+
     fn take(&mut self, field: &'static str, length: usize) -> Result<&'a [u8], RowError> {
         let missing = length.saturating_sub(self.rest.len());
         let Some((taken, rest)) = self.rest.split_at_checked(length) else {

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! key    09 | object_id u128
-//! value  01 | size u64 | created_at i64 | broker_id i32 | broker_epoch i64
-//!           | live_sections u32 | level u8
+//! value  02 | size u64 | created_at i64 | broker_id i32 | broker_epoch i64
+//!           | live_sections u32 | level u8 | live_bytes u64
 //! ```
+//!
+//! Version 1 had no `live_bytes`; all of the object is taken to be alive then.
 //!
 //! The row stays until the object itself is deleted, so that "the catalog names it" and "it may be
 //! in the bucket" are the same question for the orphan sweep.
@@ -14,7 +16,7 @@ use antiphon_common::{BrokerEpoch, BrokerId, ObjectId, Timestamp};
 use super::codec::{Decoder, Encoder};
 use super::{Row, RowError, RowKind};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One object in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub struct ObjectRow {
     pub live_sections: u32,
     /// 0 as flushed; higher after merges.
     pub level: u8,
+    /// How many bytes the segments have that point into it. Counted by the catalog like
+    /// `live_sections`. What is left of `size` is what deleting or merging has freed in vain.
+    pub live_bytes: u64,
 }
 
 impl ObjectRow {
@@ -57,20 +62,23 @@ impl Row for ObjectRow {
             .i64(self.broker_epoch.get())
             .u32(self.live_sections)
             .u8(self.level)
+            .u64(self.live_bytes)
             .finish()
     }
 
     fn decode(key: &[u8], value: &[u8]) -> Result<Self, RowError> {
         let mut key = Decoder::key(key, Self::KIND.tag())?;
-        let mut value = Decoder::value(value, VERSION)?;
+        let (version, mut value) = Decoder::value_up_to(value, VERSION)?;
+        let size = value.u64("size")?;
         let row = Self {
             object_id: ObjectId(key.u128("object_id")?),
-            size: value.u64("size")?,
+            size,
             created_at: Timestamp(value.i64("created_at")?),
             broker_id: BrokerId(value.i32("broker_id")?),
             broker_epoch: BrokerEpoch(value.i64("broker_epoch")?),
             live_sections: value.u32("live_sections")?,
             level: value.u8("level")?,
+            live_bytes: if version == 1 { size } else { value.u64("live_bytes")? },
         };
         key.finish()?;
         value.finish()?;

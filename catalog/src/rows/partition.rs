@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! key    04 | partition_id u64
-//! value  01 | topic_id 16 bytes | index i32 | leader i32 | leader_epoch i32
+//! value  02 | topic_id 16 bytes | index i32 | leader i32 | leader_epoch i32
 //!           | log_start i64 | flushed_end i64 | history_bytes u64
+//!           | settled_end i64
 //!           | count u32, then (leader_epoch i32 | start_offset i64) of each epoch, ascending
 //! ```
+//!
+//! Version 1 had no `settled_end`; it is read as zero, which makes the merge planner look.
 
 use antiphon_common::{BrokerId, LeaderEpoch, Offset, PartitionId, PartitionIndex, TopicId};
 
 use super::codec::{Decoder, Encoder};
 use super::{Row, RowError, RowKind};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const EPOCH_BYTES: usize = 12;
 
 /// One partition: who leads it and how far its history reaches.
@@ -34,6 +37,8 @@ pub struct PartitionRow {
     pub flushed_end: Offset,
     /// Bytes of all its segments.
     pub history_bytes: u64,
+    /// Segments below are as large as merging makes them; the planner of merges begins here.
+    pub settled_end: Offset,
     /// Where each leader epoch began (KIP-101), ascending, for what is in objects.
     pub epochs: Vec<(LeaderEpoch, Offset)>,
 }
@@ -60,6 +65,7 @@ impl Row for PartitionRow {
             .i64(self.log_start.get())
             .i64(self.flushed_end.get())
             .u64(self.history_bytes)
+            .i64(self.settled_end.get())
             .count(self.epochs.len());
         let epochs = self.epochs.iter();
         epochs.fold(head, |out, (epoch, start)| out.i32(epoch.get()).i64(start.get())).finish()
@@ -67,7 +73,7 @@ impl Row for PartitionRow {
 
     fn decode(key: &[u8], value: &[u8]) -> Result<Self, RowError> {
         let mut key = Decoder::key(key, Self::KIND.tag())?;
-        let mut value = Decoder::value(value, VERSION)?;
+        let (version, mut value) = Decoder::value_up_to(value, VERSION)?;
         let row = Self {
             partition_id: PartitionId(key.u64("partition_id")?),
             topic_id: TopicId(value.uuid("topic_id")?),
@@ -77,6 +83,10 @@ impl Row for PartitionRow {
             log_start: Offset(value.i64("log_start")?),
             flushed_end: Offset(value.i64("flushed_end")?),
             history_bytes: value.u64("history_bytes")?,
+            settled_end: match version {
+                1 => Offset::ZERO,
+                _ => Offset(value.i64("settled_end")?),
+            },
             epochs: decode_epochs(&mut value)?,
         };
         key.finish()?;

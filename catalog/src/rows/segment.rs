@@ -10,6 +10,9 @@
 //!
 //! The key holds the *last* offset because scans run forward: the first row at or after an offset
 //! is then the segment that contains it, found without stepping back.
+//!
+//! The level's top bit marks segments that compaction by key went over. Programs that do not know it
+//! see a high level, and lose the mark when they merge, which is safe.
 
 use antiphon_common::{LeaderEpoch, ObjectId, Offset, PartitionId, Timestamp};
 
@@ -17,6 +20,8 @@ use super::codec::{Decoder, Encoder};
 use super::{Row, RowError, RowKind};
 
 const VERSION: u8 = 1;
+/// The bit of the level that says "cleaned".
+const CLEANED: u8 = 0x80;
 
 /// One section of an object: where a run of a partition's records is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +50,8 @@ pub struct SegmentRow {
     pub record_count: u64,
     /// The leader epoch of its last batch.
     pub leader_epoch: LeaderEpoch,
-    /// 0 as flushed; higher after merges.
+    /// 0 as flushed; higher after merges. The top bit says that compaction by key went over it: see
+    /// [`SegmentRow::is_cleaned`].
     pub level: u8,
     /// When it was built.
     pub created_at: Timestamp,
@@ -55,6 +61,26 @@ pub struct SegmentRow {
 }
 
 impl SegmentRow {
+    /// Whether compaction by key (`cleanup.policy=compact`) went over the segment. Among the segments
+    /// of a partition before the first that is not cleaned, no key occurs twice. Whoever merges
+    /// segments may call the result cleaned only if all of them were; to forget it costs work and
+    /// nothing else.
+    pub const fn is_cleaned(&self) -> bool {
+        self.level & CLEANED != 0
+    }
+
+    /// The same segment, said to be cleaned or not.
+    #[must_use]
+    pub const fn with_cleaned(mut self, cleaned: bool) -> Self {
+        self.level = if cleaned { self.level | CLEANED } else { self.level & !CLEANED };
+        self
+    }
+
+    /// The level without the mark of compaction: 0 as flushed; higher after merges.
+    pub const fn merge_level(&self) -> u8 {
+        self.level & !CLEANED
+    }
+
     /// The key of the segment of `partition_id` that ends at `last_offset`. Offsets below zero do
     /// not exist and are taken for zero.
     pub(crate) fn key_of(partition_id: PartitionId, last_offset: Offset) -> Vec<u8> {

@@ -28,6 +28,18 @@ fn assert_golden<R: Row + PartialEq + std::fmt::Debug>(row: &R, key: &str, value
     assert_eq!(R::decode(&row.key(), &row.value()).as_ref(), Ok(row));
 }
 
+/// What an earlier version of the program wrote is still read.
+#[track_caller]
+fn assert_reads_old<R: Row + PartialEq + std::fmt::Debug>(row: &R, key: &str, value: &str) {
+    let bytes = |text: &str| -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let pair =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(pair).collect()
+    };
+    assert_eq!(R::decode(&bytes(key), &bytes(value)).as_ref(), Ok(row));
+}
+
 #[test]
 fn broker_bytes() {
     let row = BrokerRow {
@@ -68,14 +80,18 @@ fn partition_bytes() {
         log_start: Offset(10),
         flushed_end: Offset(20),
         history_bytes: 30,
+        settled_end: Offset(0x12),
         epochs: vec![(LeaderEpoch(0), Offset(0)), (LeaderEpoch(4), Offset(15))],
     };
-    let value = format!(
-        "01 {UUID_HEX} 00000002 00000001 00000004 \
-         000000000000000a 0000000000000014 000000000000001e \
-         00000002 00000000 0000000000000000 00000004 000000000000000f"
+    let epochs = "00000002 00000000 0000000000000000 00000004 000000000000000f";
+    let head = format!(
+        "{UUID_HEX} 00000002 00000001 00000004 \
+         000000000000000a 0000000000000014 000000000000001e"
     );
-    assert_golden(&row, "04 0000000000000009", &value);
+    let key = "04 0000000000000009";
+    assert_golden(&row, key, &format!("02 {head} 0000000000000012 {epochs}"));
+    let before = PartitionRow { settled_end: Offset::ZERO, ..row };
+    assert_reads_old(&before, key, &format!("01 {head} {epochs}"));
 }
 
 #[test]
@@ -144,9 +160,12 @@ fn object_bytes() {
         broker_epoch: BrokerEpoch(4),
         live_sections: 5,
         level: 6,
+        live_bytes: 7,
     };
-    let value = "01 0000000000000001 0000000000000002 00000003 0000000000000004 00000005 06";
-    assert_golden(&row, &format!("09 {OBJECT_HEX}"), value);
+    let head = "0000000000000001 0000000000000002 00000003 0000000000000004 00000005 06";
+    let key = format!("09 {OBJECT_HEX}");
+    assert_golden(&row, &key, &format!("02 {head} 0000000000000007"));
+    assert_reads_old(&ObjectRow { live_bytes: 1, ..row }, &key, &format!("01 {head}"));
 }
 
 #[test]

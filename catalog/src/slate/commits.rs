@@ -74,6 +74,13 @@ impl SlateCatalog {
         self.commit("mark_clean_stop", turn, transaction).await
     }
 
+    pub(super) async fn confirm_ownership_now(&self) -> Result<(), CatalogError> {
+        let turn = self.turn().await;
+        let mut transaction = Transaction::default();
+        transaction.put_broker(turn.broker.clone());
+        self.commit("confirm_ownership", turn, transaction).await
+    }
+
     pub(super) async fn set_broker_configs_now(
         &self,
         scope: ConfigScope,

@@ -16,6 +16,8 @@ use crate::{CatalogError, DeletionRow, ObjectRow, RowKind, SegmentRow};
 
 /// How much a scan reads ahead. Rows are some hundred bytes, so this is thousands of them.
 pub(crate) const BULK_READ: usize = 256 << 10;
+/// What a row of the most numerous kind takes, a segment's, with its key.
+const ROW_BYTES: usize = 160;
 /// After so many changes the database's log is folded into a table, which bounds how many log files
 /// a restart has to read one by one. SlateDB's own bound is 4,096 files.
 const CHANGES_PER_TABLE: u64 = 256;
@@ -75,7 +77,7 @@ impl Database {
             return Ok(rows);
         }
         let failed = |source| CatalogError::from_database(operation, source);
-        let options = ScanOptions { read_ahead_bytes: BULK_READ, ..ScanOptions::default() };
+        let options = scan_options(limit);
         let mut stored = self.db.scan_with_options(range, &options).await.map_err(failed)?;
         while rows.len() < limit {
             let Some(row) = stored.next().await.map_err(failed)? else { break };
@@ -153,6 +155,17 @@ impl Database {
             Err(CatalogError::Closed { .. }) => Ok(()),
             result => result,
         }
+    }
+}
+
+/// Short scans are looks that come again, at the same place or next to it; long ones pass once, and would
+/// only push the others' blocks out.
+fn scan_options(limit: usize) -> ScanOptions {
+    let wanted = limit.saturating_mul(ROW_BYTES);
+    ScanOptions {
+        read_ahead_bytes: wanted.clamp(1, BULK_READ),
+        cache_blocks: wanted <= BULK_READ,
+        ..ScanOptions::default()
     }
 }
 

@@ -63,6 +63,7 @@ impl SlateCatalog {
         let objects = self.remove_segments(operation, &dead, &mut transaction).await?;
         self.apply(operation, turn, transaction).await?;
         outcome.log_start = log_start;
+        outcome.history_bytes = history_bytes;
         outcome.segments += dead.len() as u64;
         outcome.bytes += bytes;
         outcome.objects += objects;
@@ -76,33 +77,37 @@ impl SlateCatalog {
         segments: &[SegmentRow],
         transaction: &mut Transaction,
     ) -> Result<u64, CatalogError> {
-        let mut released = BTreeMap::<ObjectId, u32>::new();
+        let mut released = BTreeMap::<ObjectId, (u32, u64)>::new();
         for segment in segments {
             transaction.remove(segment);
-            *released.entry(segment.object_id).or_default() += 1;
+            let (sections, bytes) = released.entry(segment.object_id).or_default();
+            (*sections, *bytes) = (*sections + 1, bytes.saturating_add(segment.length));
         }
         let due_at = self.deletion_due();
         let mut queued = 0;
-        for (object_id, sections) in released {
-            let object = self.release(operation, object_id, sections).await?;
+        for (object_id, gone) in released {
+            let object = self.release(operation, object_id, gone).await?;
             queued += u64::from(object.live_sections == 0);
             put_object(&object, due_at, transaction);
         }
         Ok(queued)
     }
 
-    /// The object's row after `sections` of its segments are gone.
+    /// The object's row after so many of its segments, with so many bytes, are gone.
     async fn release(
         &self,
         operation: &'static str,
         object_id: ObjectId,
-        sections: u32,
+        (sections, bytes): (u32, u64),
     ) -> Result<ObjectRow, CatalogError> {
         let stored = self.database.get::<ObjectRow>(operation, ObjectRow::key_of(object_id));
         let stored = stored.await?;
         let live = stored.as_ref().and_then(|row| row.live_sections.checked_sub(sections));
         match stored.zip(live) {
-            Some((row, live_sections)) => Ok(ObjectRow { live_sections, ..row }),
+            Some((row, live_sections)) => {
+                let live_bytes = row.live_bytes.saturating_sub(bytes);
+                Ok(ObjectRow { live_sections, live_bytes, ..row })
+            }
             None => {
                 let detail = format!("segments point into object {object_id}, it counts fewer");
                 Err(CatalogError::Inconsistent { detail })

@@ -164,16 +164,18 @@ pub(super) fn plan_objects<'a>(
     due_at: Timestamp,
     transaction: &mut Transaction,
 ) -> Result<(), CatalogError> {
-    let mut live: HashMap<ObjectId, u32> =
-        objects.iter().map(|object| (object.object_id, 0)).collect();
+    let mut live: HashMap<ObjectId, (u32, u64)> =
+        objects.iter().map(|object| (object.object_id, (0, 0))).collect();
     for segment in segments {
-        let SegmentRow { partition_id, object_id, .. } = *segment;
+        let SegmentRow { partition_id, object_id, length, .. } = *segment;
         let unknown = CatalogError::ObjectNotInCommit { partition_id, object_id };
-        *live.get_mut(&object_id).ok_or(unknown)? += 1;
+        let (sections, bytes) = live.get_mut(&object_id).ok_or(unknown)?;
+        (*sections, *bytes) = (*sections + 1, bytes.saturating_add(length));
         transaction.put(segment);
     }
     for mut object in objects {
-        object.live_sections = live.get(&object.object_id).copied().unwrap_or(0);
+        let counted = live.get(&object.object_id).copied().unwrap_or_default();
+        (object.live_sections, object.live_bytes) = counted;
         put_object(&object, due_at, transaction);
     }
     Ok(())

@@ -87,5 +87,6 @@ fn after_merge(mut row: PartitionRow, commit: &MergeCommit) -> PartitionRow {
     let bytes = |run: &[SegmentRow]| run.iter().map(|segment| segment.length).sum::<u64>();
     let kept = row.history_bytes.saturating_sub(bytes(&commit.inputs));
     row.history_bytes = kept.saturating_add(bytes(&commit.outputs));
+    row.settled_end = row.settled_end.max(commit.settled_end);
     row
 }

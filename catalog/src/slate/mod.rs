@@ -174,6 +174,16 @@ impl Catalog for SlateCatalog {
         self.bounded(OPERATION, self.database.scan(OPERATION, range, limit)).await
     }
 
+    async fn object(&self, object_id: ObjectId) -> Result<Option<ObjectRow>, CatalogError> {
+        const OPERATION: &str = "object";
+        let key = ObjectRow::key_of(object_id);
+        self.bounded(OPERATION, self.database.get(OPERATION, key)).await
+    }
+
+    async fn confirm_ownership(&self) -> Result<(), CatalogError> {
+        self.bounded("confirm_ownership", self.confirm_ownership_now()).await
+    }
+
     async fn producers(&self, partition_id: PartitionId) -> Result<Vec<ProducerRow>, CatalogError> {
         const OPERATION: &str = "producers";
         let range = prefix_range(ProducerRow::prefix_of(partition_id));

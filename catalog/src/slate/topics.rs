@@ -113,6 +113,7 @@ impl SlateCatalog {
             log_start: Offset::ZERO,
             flushed_end: Offset::ZERO,
             history_bytes: 0,
+            settled_end: Offset::ZERO,
             epochs: Vec::new(),
         }
     }

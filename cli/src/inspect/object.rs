@@ -3,28 +3,24 @@
 use std::path::Path;
 
 use antiphon_records::{Batches, compute_crc};
-use antiphon_storage::object::{FOOTER_BYTES, Footer, ObjectLayout};
+
+use super::object_file::ObjectFile;
 
 /// Prints the object in `file`.
 pub(super) fn run(file: &Path, batches: bool) -> Result<(), String> {
-    let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let split = bytes.len().checked_sub(FOOTER_BYTES).ok_or("too short to be an object")?;
-    let footer = Footer::decode(&bytes[split..], bytes.len() as u64)
-        .map_err(|error| format!("footer: {error}"))?;
-    println!("{footer:#?}");
-    let table = slice(&bytes, footer.table_position, footer.table_length)?;
-    let layout = ObjectLayout::decode(footer, table).map_err(|error| format!("table: {error}"))?;
+    let object = ObjectFile::open(file)?;
+    println!("{:#?}", object.footer());
+    let layout = object.layout()?;
     let mut damaged = 0;
     for section in layout.sections() {
-        let summary = section.summary();
-        println!("{summary:#?}");
+        println!("{:#?}", section.summary());
         for block in section.blocks() {
-            let body = slice(&bytes, summary.position + block.position, block.length)?;
-            let sound = block.matches(body);
+            let body = object.block(block)?;
+            let sound = block.matches(&body);
             damaged += u32::from(!sound);
             println!("  block {block:?}: checksum {}", verdict(sound));
             if batches {
-                damaged += print_batches(body);
+                damaged += print_batches(&body);
             }
         }
     }
@@ -61,11 +57,4 @@ fn print_batches(body: &[u8]) -> u32 {
 
 fn verdict(sound: bool) -> &'static str {
     if sound { "ok" } else { "WRONG" }
-}
-
-fn slice(bytes: &[u8], position: u64, length: u64) -> Result<&[u8], String> {
-    let range = usize::try_from(position).ok().zip(usize::try_from(length).ok());
-    range
-        .and_then(|(start, length)| bytes.get(start..start.checked_add(length)?))
-        .ok_or_else(|| format!("{length} bytes at {position} lie outside the object"))
 }

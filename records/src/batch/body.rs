@@ -48,6 +48,11 @@ impl<'a> OpenBatch<'a> {
         &self.header
     }
 
+    /// The records' bytes, decompressed.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The records, in order.
     pub fn records(&self) -> Records<'_> {
         Records::new(&self.body)

@@ -261,6 +261,11 @@ impl BatchHeader {
         self.attributes.has(Attributes::DELETE_HORIZON)
     }
 
+    /// The time from which compaction may drop this batch's tombstones, once it has one (KIP-534).
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.has_delete_horizon().then_some(self.first_timestamp)
+    }
+
     /// Whether an idempotent producer wrote the batch, so that its sequence means something.
     pub const fn has_producer_id(&self) -> bool {
         self.producer_id.is_some()
@@ -274,6 +279,12 @@ impl BatchHeader {
     /// The offset that follows this batch.
     pub const fn next_offset(&self) -> Offset {
         self.last_offset().next()
+    }
+
+    /// The newest timestamp of any record. An emptied batch has none, whatever `max_timestamp`
+    /// remembers of the records that compaction took.
+    pub const fn newest_timestamp(&self) -> Timestamp {
+        if self.record_count > 0 { self.max_timestamp } else { Timestamp::NONE }
     }
 
     /// The last record's place in the producer's sequence, or [`Sequence::NONE`].

@@ -147,6 +147,12 @@ impl ProducerStates {
         self.entries.values()
     }
 
+    /// The producers that are not expired, in no particular order: those whose last batch compaction
+    /// must not lose.
+    pub fn active(&self, now: Timestamp) -> impl Iterator<Item = &ProducerEntry> {
+        self.entries.values().filter(move |entry| !self.is_expired(entry, now))
+    }
+
     /// Whether `batch` comes next, was here before, or must not be appended.
     pub fn check(&self, batch: &BatchHeader, now: Timestamp) -> Result<Check, SequenceFault> {
         if !batch.has_producer_id() {

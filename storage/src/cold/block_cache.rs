@@ -3,33 +3,79 @@
 //! [`BlockCache::claim`] answers under one lock: here it is, somebody is loading it, or load it
 //! yourself. Who is told to load gets a [`Landing`], an obligation that is met even when the
 //! loading task panics or is dropped: those who wait are then told that it was abandoned.
+//!
+//! The least recently used block goes first, except that blocks which a reader on its way through
+//! them has still to come to stay as long as there are others; see [`super::convoy`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use antiphon_common::ObjectId;
+use antiphon_common::{ObjectId, Offset, PartitionId};
 use bytes::Bytes;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
+use super::convoy::{ReaderId, Readers};
 use super::error::ColdReadError;
 
 /// A block, by its object and where it starts in it.
 pub(super) type BlockKey = (ObjectId, u64);
 
-/// What the cache itself takes for one block, charged on top of its bytes: key, value and moka's
-/// entry and list nodes; estimated, rounded up.
-const ENTRY_OVERHEAD_BYTES: usize = 256;
+/// What a block covers of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) partition: PartitionId,
+    pub(super) first: Offset,
+    pub(super) last: Offset,
+    /// Its length.
+    pub(super) bytes: u64,
+}
+
+/// What the cache itself takes for one block, charged on top of its bytes: key, value and its nodes
+/// in three maps; estimated, rounded up.
+const ENTRY_OVERHEAD_BYTES: u64 = 384;
+
+/// How long to wait for others before looking whether they still read.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 type Outcome = Option<Result<Bytes, ColdReadError>>;
 
 /// The cache of one cold reader.
 #[derive(Debug)]
 pub(super) struct BlockCache {
-    ready: Cache<BlockKey, Bytes>,
-    flights: Mutex<HashMap<BlockKey, watch::Receiver<Outcome>>>,
+    held: Mutex<Held>,
+    capacity: u64,
+    /// Rung when a reader has moved and somebody waits for that.
+    progress: Notify,
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    blocks: HashMap<BlockKey, Entry>,
+    by_use: BTreeMap<u64, BlockKey>,
+    /// Blocks that are here and those that are on their way.
+    by_span: BTreeMap<(PartitionId, Offset), (BlockKey, Span)>,
+    flights: HashMap<BlockKey, watch::Receiver<Outcome>>,
+    readers: Readers,
+    bytes: u64,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    block: Bytes,
+    span: Span,
+    used: u64,
+}
+
+impl Entry {
+    fn cost(&self) -> u64 {
+        self.block.len() as u64 + ENTRY_OVERHEAD_BYTES
+    }
 }
 
 /// The answer to a claim.
@@ -44,52 +90,219 @@ pub(super) enum Claim {
 }
 
 impl BlockCache {
-    pub(super) fn new(capacity_bytes: u64) -> Arc<Self> {
-        let weigh = |_: &BlockKey, block: &Bytes| {
-            u32::try_from(block.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
-        };
-        let ready = Cache::builder()
-            .max_capacity(capacity_bytes)
-            .weigher(weigh)
-            // moka's default admits by past popularity: it would turn away blocks that were read
-            // ahead, which nobody has asked for yet.
-            .eviction_policy(EvictionPolicy::lru())
-            .build();
-        Arc::new(Self { ready, flights: Mutex::new(HashMap::new()) })
+    pub(super) fn new(capacity: u64) -> Arc<Self> {
+        Arc::new(Self {
+            held: Mutex::default(),
+            capacity,
+            progress: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        })
     }
 
     /// The block if it is here; does not count as an attempt to load it.
     pub(super) fn get(&self, key: &BlockKey) -> Option<Bytes> {
-        self.ready.get(key)
+        self.held.lock().take_note_of_use(key)
     }
 
-    pub(super) fn claim(self: &Arc<Self>, key: BlockKey) -> Claim {
-        let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(&key) {
+    /// Whether the block is here or on its way.
+    pub(super) fn knows(&self, key: &BlockKey) -> bool {
+        let held = self.held.lock();
+        held.blocks.contains_key(key) || held.flights.contains_key(key)
+    }
+
+    pub(super) fn claim(self: &Arc<Self>, key: BlockKey, span: Span) -> Claim {
+        let mut held = self.held.lock();
+        if let Some(flight) = held.flights.get(&key) {
             return Claim::Flying(Flight(flight.clone()));
         }
         // Looked up under the lock: a loader puts its block here before it takes its flight away,
         // so a block is always in at least one of the two places.
-        if let Some(block) = self.ready.get(&key) {
+        if let Some(block) = held.take_note_of_use(&key) {
             return Claim::Ready(block);
         }
         let (sender, receiver) = watch::channel(None);
-        flights.insert(key, receiver);
-        Claim::Load(Landing { cache: Arc::clone(self), key, sender })
+        held.flights.insert(key, receiver);
+        held.by_span.insert((span.partition, span.first), (key, span));
+        Claim::Load(Landing { cache: Arc::clone(self), key, span, sender })
     }
 
     /// Keeps a checked block.
-    pub(super) fn insert(&self, key: BlockKey, block: Bytes) {
-        self.ready.insert(key, block);
-        // moka evicts in batches of up to 64 insertions, which at 1 MiB each would be as much again
-        // as the whole default budget.
-        self.ready.run_pending_tasks();
+    pub(super) fn insert(&self, key: BlockKey, span: Span, block: Bytes) {
+        let mut held = self.held.lock();
+        held.remove(&key);
+        held.uses += 1;
+        let entry = Entry { block, span, used: held.uses };
+        held.bytes += entry.cost();
+        held.by_use.insert(entry.used, key);
+        held.by_span.insert((span.partition, span.first), (key, span));
+        held.blocks.insert(key, entry);
+        held.evict_down_to(self.capacity);
     }
 
     /// Bytes held now.
     pub(super) fn bytes(&self) -> u64 {
-        self.ready.run_pending_tasks();
-        self.ready.weighted_size()
+        self.held.lock().bytes
+    }
+
+    /// Takes note of where a reader is.
+    pub(super) fn reader_is_at(&self, reader: ReaderId, partition: PartitionId, offset: Offset) {
+        if reader == ReaderId::NOBODY {
+            return;
+        }
+        self.held.lock().readers.is_at(reader, partition, offset, Instant::now());
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.progress.notify_waiters();
+        }
+    }
+
+    /// Whether whoever loads the block at `offset` gets further ahead of the readers behind it than
+    /// the cache reaches.
+    pub(super) fn is_too_far_ahead(&self, partition: PartitionId, offset: Offset) -> bool {
+        let mut held = self.held.lock();
+        held.straggler(self.capacity, ReaderId::NOBODY, partition, offset).is_some()
+    }
+
+    /// Before `reader` loads the block at `offset`, which nobody has loaded: waits for the readers
+    /// behind it, as the convoy's rules say.
+    pub(super) async fn keep_together(
+        &self,
+        reader: ReaderId,
+        partition: PartitionId,
+        offset: Offset,
+    ) {
+        if reader == ReaderId::NOBODY {
+            return;
+        }
+        let _waiting = Counted::one_more(&self.waiting);
+        loop {
+            let moved = self.progress.notified();
+            let credit = {
+                let mut held = self.held.lock();
+                let slowest = held.straggler(self.capacity, reader, partition, offset);
+                let Some(slowest) = slowest else { return };
+                let credit = held.readers.credit(reader, partition);
+                if credit.is_zero() {
+                    return held.readers.leave_behind(slowest, partition, Instant::now());
+                }
+                credit
+            };
+            let began = Instant::now();
+            // Whether somebody moved, stopped reading or the credit is used up, the next look decides.
+            let _either = tokio::time::timeout(credit.min(LOOK_AGAIN), moved).await;
+            let now = Instant::now();
+            self.held.lock().readers.has_waited(reader, partition, now - began, now);
+        }
+    }
+}
+
+impl Held {
+    fn take_note_of_use(&mut self, key: &BlockKey) -> Option<Bytes> {
+        let entry = self.blocks.get_mut(key)?;
+        self.uses += 1;
+        self.by_use.remove(&entry.used);
+        entry.used = self.uses;
+        self.by_use.insert(entry.used, *key);
+        Some(entry.block.clone())
+    }
+
+    fn remove(&mut self, key: &BlockKey) {
+        if let Some(entry) = self.blocks.remove(key) {
+            self.bytes -= entry.cost();
+            self.by_use.remove(&entry.used);
+            self.by_span.remove(&(entry.span.partition, entry.span.first));
+        }
+    }
+
+    fn evict_down_to(&mut self, capacity: u64) {
+        if self.bytes <= capacity {
+            return;
+        }
+        let needed = self.needed();
+        let idle: Vec<BlockKey> =
+            self.by_use.values().filter(|key| !needed.contains(*key)).copied().collect();
+        let in_use: Vec<BlockKey> = self.by_use.values().copied().collect();
+        for key in idle.into_iter().chain(in_use) {
+            if self.bytes <= capacity {
+                break;
+            }
+            self.remove(&key);
+        }
+    }
+
+    /// The blocks that a reader will come to without loading anything: those at or after its place
+    /// in the same unbroken run.
+    fn needed(&self) -> HashSet<BlockKey> {
+        let now = Instant::now();
+        let mut needed = HashSet::new();
+        let mut run: Option<Span> = None;
+        let mut readers: Vec<Offset> = Vec::new();
+        let mut passing = false;
+        for (key, span) in self.by_span.values() {
+            if run.is_none_or(|before| before.partition != span.partition) {
+                readers = self.readers.places(span.partition, now).map(|(_, at)| at).collect();
+            }
+            passing &= run.is_some_and(|before| follows(&before, span));
+            passing |= readers.iter().any(|at| (span.first..=span.last).contains(at));
+            if passing {
+                needed.insert(*key);
+            }
+            run = Some(*span);
+        }
+        needed
+    }
+
+    /// The slowest reader that goes through the run of blocks which ends right before `offset`, if
+    /// it is so far back that the run takes more than its share of the cache.
+    fn straggler(
+        &mut self,
+        capacity: u64,
+        reader: ReaderId,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Option<ReaderId> {
+        let now = Instant::now();
+        // A quarter is for what is read ahead.
+        let share = capacity / 4 * 3 / self.readers.partitions(now);
+        let others: Vec<_> =
+            self.readers.places(partition, now).filter(|(other, _)| *other != reader).collect();
+        let mut run_bytes = 0;
+        let mut next = offset;
+        let before = self.by_span.range((partition, Offset(i64::MIN))..(partition, offset));
+        for (_, span) in before.rev().map(|(_, entry)| entry) {
+            if span.last.next() != next {
+                return None;
+            }
+            run_bytes += span.bytes;
+            next = span.first;
+            if run_bytes <= share {
+                continue;
+            }
+            let covered = span.first..=span.last;
+            if let Some((slowest, _)) = others.iter().find(|(_, at)| covered.contains(at)) {
+                return Some(*slowest);
+            }
+        }
+        None
+    }
+}
+
+fn follows(before: &Span, span: &Span) -> bool {
+    before.partition == span.partition && before.last.next() == span.first
+}
+
+/// One more in a count for as long as this lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn one_more(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -112,6 +325,7 @@ impl Flight {
 pub(super) struct Landing {
     cache: Arc<BlockCache>,
     key: BlockKey,
+    span: Span,
     sender: watch::Sender<Outcome>,
 }
 
@@ -124,7 +338,7 @@ impl Landing {
     /// Meets the obligation: keeps the block if there is one, and tells those who wait.
     pub(super) fn land(self, result: Result<Bytes, ColdReadError>) {
         if let Ok(block) = &result {
-            self.cache.insert(self.key, block.clone());
+            self.cache.insert(self.key, self.span, block.clone());
         }
         self.sender.send_replace(Some(result));
     }
@@ -133,6 +347,10 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         // Without an outcome the sender's own end tells those who wait.
-        self.cache.flights.lock().remove(&self.key);
+        let mut held = self.cache.held.lock();
+        held.flights.remove(&self.key);
+        if !held.blocks.contains_key(&self.key) {
+            held.by_span.remove(&(self.span.partition, self.span.first));
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Buffers that blocks of local files are read into, used again.
 //!
-//! A block is a mebibyte that lives until it is on its way to the consumer. Fresh memory of that size
-//! comes from the kernel page by page, each cleared first; measured, that was a sixth of what serving
-//! history from the page cache costs.
+//! A block is a mebibyte that lives until it is evicted and on its way to the last consumer. Fresh
+//! memory of that size comes from the kernel page by page, each cleared first; measured, that was a
+//! sixth of what serving history costs.
 
 use std::sync::Arc;
 
@@ -25,34 +25,33 @@ impl Buffers {
         Arc::new(Self { idle: Mutex::default(), idle_max })
     }
 
-    /// An empty buffer with room for `length` bytes.
+    /// A buffer of at least `length` bytes, with whatever was in it last.
     pub(super) fn take(&self, length: usize) -> Vec<u8> {
         if length >= POOLED_BYTES_MIN
             && let Some(buffer) = self.take_idle(length)
         {
             return buffer;
         }
-        Vec::with_capacity(length)
+        vec![0; length]
     }
 
     fn take_idle(&self, length: usize) -> Option<Vec<u8>> {
         let mut idle = self.idle.lock();
-        let fitting = idle.iter().rposition(|buffer| buffer.capacity() >= length)?;
+        let fitting = idle.iter().rposition(|buffer| buffer.len() >= length)?;
         Some(idle.swap_remove(fitting))
     }
 
     /// `buffer` as shareable bytes; it comes back here when the last of them is dropped.
     pub(super) fn share(self: &Arc<Self>, buffer: Vec<u8>) -> Bytes {
-        if buffer.capacity() < POOLED_BYTES_MIN {
+        if buffer.len() < POOLED_BYTES_MIN {
             return buffer.into();
         }
         Bytes::from_owner(Shared { buffer, home: Arc::clone(self) })
     }
 
-    fn give_back(&self, mut buffer: Vec<u8>) {
+    fn give_back(&self, buffer: Vec<u8>) {
         let mut idle = self.idle.lock();
         if idle.len() < self.idle_max {
-            buffer.clear();
             idle.push(buffer);
         }
     }
@@ -79,16 +78,12 @@ impl Drop for Shared {
 mod tests {
     use super::*;
 
-    fn filled(buffers: &Buffers, length: usize) -> Vec<u8> {
-        let mut buffer = buffers.take(length);
-        buffer.resize(length, 7);
-        buffer
-    }
-
     #[test]
     fn a_buffer_is_used_again_when_its_last_reader_is_gone() {
         let buffers = Buffers::new(1);
-        let block = buffers.share(filled(&buffers, POOLED_BYTES_MIN));
+        let mut buffer = buffers.take(POOLED_BYTES_MIN);
+        buffer.fill(7);
+        let block = buffers.share(buffer);
         let place = block.as_ptr();
         let part = block.slice(10..20);
         drop(block);
@@ -96,16 +91,16 @@ mod tests {
         assert_eq!(&part[..], &[7; 10]);
         drop(part);
         let again = buffers.take(POOLED_BYTES_MIN);
-        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        assert_eq!((again.as_ptr(), again.len()), (place, POOLED_BYTES_MIN));
     }
 
     #[test]
     fn no_more_than_the_limit_is_kept_and_nothing_small() {
         let buffers = Buffers::new(1);
         let blocks: Vec<_> =
-            (0..3).map(|_| buffers.share(filled(&buffers, POOLED_BYTES_MIN))).collect();
+            (0..3).map(|_| buffers.share(buffers.take(POOLED_BYTES_MIN))).collect();
         drop(blocks);
-        drop(buffers.share(filled(&buffers, 100)));
+        drop(buffers.share(buffers.take(100)));
         assert_eq!(buffers.idle.lock().len(), 1);
     }
 }

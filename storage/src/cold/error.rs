@@ -92,6 +92,17 @@ pub enum ColdReadError {
 }
 
 impl ColdReadError {
+    /// Whether the object does not exist: the plan that named it is older than its deletion.
+    pub(crate) fn object_is_gone(&self) -> bool {
+        match self {
+            Self::Store { source, .. } => {
+                matches!(**source, object_store::Error::NotFound { .. })
+            }
+            Self::File { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {

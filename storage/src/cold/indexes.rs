@@ -9,28 +9,23 @@ use std::sync::Arc;
 use antiphon_common::ObjectId;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
-use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::error::ColdReadError;
+use super::gets::Gets;
 use super::segment::SegmentRef;
 use super::stats::Counters;
 use crate::object::{BLOCK_BYTES_TARGET, BlockEntry, SectionIndex, TABLE_BYTES_MAX};
-use crate::store::object_path;
 
 /// The indexes of one cold reader.
 #[derive(Debug)]
 pub(super) struct IndexCache {
-    store: Arc<dyn ObjectStore>,
+    gets: Arc<Gets>,
     indexes: Cache<(ObjectId, u64), Arc<SectionIndex>>,
     counters: Arc<Counters>,
 }
 
 impl IndexCache {
-    pub(super) fn new(
-        store: Arc<dyn ObjectStore>,
-        capacity_bytes: u64,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(super) fn new(gets: Arc<Gets>, capacity_bytes: u64, counters: Arc<Counters>) -> Self {
         let weigh = |_: &(ObjectId, u64), index: &Arc<SectionIndex>| {
             u32::try_from(index.memory_bytes()).unwrap_or(u32::MAX)
         };
@@ -39,7 +34,7 @@ impl IndexCache {
             .weigher(weigh)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { store, indexes, counters }
+        Self { gets, indexes, counters }
     }
 
     /// The index of the section that `segment` names.
@@ -69,12 +64,7 @@ impl IndexCache {
         self.counters.index_loads.add(1);
         let start = segment.index_position;
         let end = start.saturating_add(segment.index_length.min(TABLE_BYTES_MAX));
-        let entry = self.store.get_range(&object_path(segment.object), start..end).await;
-        let entry = entry.map_err(|error| ColdReadError::Store {
-            object: segment.object,
-            position: start,
-            source: Arc::new(error),
-        })?;
+        let entry = self.gets.range(segment.object, start..end).await?;
         let index = SectionIndex::decode_alone(&entry, start);
         index.map(Arc::new).map_err(|fault| index_error(segment, fault))
     }

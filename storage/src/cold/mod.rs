@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! read(segment, from) --> index cache --> which blocks
-//!                              |
-//!          remote store        |        local folder
-//!     +--- block cache <-------+------> pread of whole blocks on a blocking thread
-//!     |    (single flight)              (the page cache is the cache; only a block that was
-//!     |                                  read halfway is kept for the next read)
-//!     +--- coalesced GETs, demand slots
-//!     +--- read-ahead, slots of its own
-//!                              |
-//!                 CRC-32C of each block, then slices of it
+//!                                             |
+//!                                   block cache, single flight
+//!                                             |
+//!             neighbours in one GET: demand slots, read-ahead with slots of its own
+//!                                             |
+//!                 remote store: GET, hedged   |   local folder: direct reads
+//!                                             |
+//!                          CRC-32C of each block, then slices of it
 //! ```
 //!
 //! What holds here:
@@ -30,9 +29,12 @@ mod ahead;
 mod batches;
 mod block_cache;
 mod buffers;
+mod convoy;
 mod error;
+mod files;
+mod gets;
+mod hedge;
 mod indexes;
-mod local;
 mod options;
 mod reader;
 mod remote;
@@ -40,6 +42,7 @@ mod segment;
 mod stats;
 
 pub use batches::last_offset_of_run;
+pub use convoy::ReaderId;
 pub use error::{BlockFault, ColdReadError};
 pub use options::ColdOptions;
 pub use reader::ColdReader;

@@ -12,10 +12,13 @@ pub struct ColdOptions {
     pub readahead_bytes_min: u64,
     /// Where doubling the read-ahead stops, and the longest single GET. Default 8 MiB.
     pub readahead_bytes_max: u64,
-    /// Demand reads (GETs or blocking file reads) in flight. Default 16.
+    /// Demand reads (GETs, or runs of file reads) in flight. Default 16.
     pub concurrency: usize,
     /// Read-ahead GETs in flight. Default 4.
     pub readahead_concurrency: usize,
+    /// Whether GETs that are slow for their size are sent a second time. Default true; means
+    /// nothing for local files.
+    pub hedge: bool,
 }
 
 impl Default for ColdOptions {
@@ -27,19 +30,20 @@ impl Default for ColdOptions {
             readahead_bytes_max: 8 << 20,
             concurrency: 16,
             readahead_concurrency: 4,
+            hedge: true,
         }
     }
 }
 
 impl ColdOptions {
     /// Bytes that demand reads may have in flight.
-    pub(super) fn demand_bytes_in_flight(&self) -> u64 {
+    pub(crate) fn demand_bytes_in_flight(&self) -> u64 {
         self.cache_bytes / 2
     }
 
     /// Bytes that read-ahead may have in flight; also the widest window of one reader, so that one
     /// reader's future never evicts another's present.
-    pub(super) fn readahead_bytes_in_flight(&self) -> u64 {
+    pub(crate) fn readahead_bytes_in_flight(&self) -> u64 {
         self.cache_bytes / 4
     }
 

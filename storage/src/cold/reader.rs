@@ -3,21 +3,23 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use antiphon_common::{ObjectId, Offset, Timestamp};
+use antiphon_common::{ObjectId, Offset, PartitionId, Timestamp};
 use bytes::Bytes;
 
 use super::ahead::{AheadPlanner, Step};
-use super::batches::{Wanted, cut};
+use super::batches::{Wanted, cut, last_offset_of_run};
 use super::block_cache::BlockCache;
+use super::convoy::ReaderId;
 use super::error::ColdReadError;
+use super::gets::Gets;
 use super::indexes::IndexCache;
-use super::local::LocalBlocks;
 use super::options::ColdOptions;
 use super::remote::RemoteBlocks;
 use super::segment::SegmentRef;
 use super::stats::{ColdStats, Counters};
 use crate::object::SectionIndex;
 use crate::store::Store;
+use crate::traffic::{Traffic, TrafficOptions};
 
 /// Reads history. Cheap to clone; all clones share caches and limits.
 ///
@@ -32,17 +34,12 @@ pub struct ColdReader {
 struct Shared {
     indexes: IndexCache,
     cache: Arc<BlockCache>,
-    source: Source,
+    blocks: Arc<RemoteBlocks>,
     planner: AheadPlanner,
     counters: Arc<Counters>,
     /// The most that one step of a read asks for.
     step_bytes_max: u64,
-}
-
-#[derive(Debug)]
-enum Source {
-    Remote(Arc<RemoteBlocks>),
-    Local(LocalBlocks),
+    cache_bytes_max: u64,
 }
 
 /// A section that is being read.
@@ -52,26 +49,32 @@ struct Section {
 }
 
 impl ColdReader {
-    /// A reader of `store` with empty caches.
+    /// A reader of `store` with empty caches, which has the store's traffic to itself.
     pub fn new(store: Store, options: ColdOptions) -> Self {
+        let traffic = Traffic::new(TrafficOptions::default(), &options, || 0);
+        Self::sharing(store, options, traffic)
+    }
+
+    /// A reader of `store` with empty caches, whose requests go beside others.
+    pub fn sharing(store: Store, options: ColdOptions, traffic: Arc<Traffic>) -> Self {
         let counters = Arc::new(Counters::default());
         let cache = BlockCache::new(options.cache_bytes);
-        let history = Arc::clone(&store.history);
-        let (blocks, counted) = (Arc::clone(&cache), Arc::clone(&counters));
-        let source = match store.local_files() {
-            Some(files) => {
-                Source::Local(LocalBlocks::new(Arc::clone(files), blocks, counted, &options))
-            }
-            None => {
-                let remote = RemoteBlocks::new(Arc::clone(&history), blocks, counted, &options);
-                Source::Remote(Arc::new(remote))
-            }
-        };
-        let indexes = IndexCache::new(history, options.index_cache_bytes, Arc::clone(&counters));
+        let gets = Arc::new(Gets::new(&store, traffic, options.hedge, Arc::clone(&counters)));
+        let counted = Arc::clone(&counters);
+        let blocks = RemoteBlocks::new(Arc::clone(&gets), Arc::clone(&cache), counted, &options);
+        let blocks = Arc::new(blocks);
+        let indexes = IndexCache::new(gets, options.index_cache_bytes, Arc::clone(&counters));
         let planner = AheadPlanner::new(options.readahead_bytes_min, options.window_bytes_max());
         let step_bytes_max = options.readahead_bytes_max;
-        let shared = Shared { indexes, cache, source, planner, counters, step_bytes_max };
+        let cache_bytes_max = options.cache_bytes;
+        let shared =
+            Shared { indexes, cache, blocks, planner, counters, step_bytes_max, cache_bytes_max };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Takes note that a reader has everything below `offset` and will read on from there.
+    pub fn reader_is_at(&self, reader: ReaderId, partition: PartitionId, offset: Offset) {
+        self.shared.cache.reader_is_at(reader, partition, offset);
     }
 
     /// Reads whole batches of `segment`, starting with the one that contains `from` (or, where
@@ -90,10 +93,24 @@ impl ColdReader {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Vec<Bytes>, ColdReadError> {
+        self.read_for(ReaderId::NOBODY, segment, from, max_bytes, at_least_one).await
+    }
+
+    /// As [`Self::read`], for a reader that goes through history beside others, who then share what
+    /// is loaded. Where a later block fails, the answer is what the earlier ones gave.
+    pub async fn read_for(
+        &self,
+        reader: ReaderId,
+        segment: &SegmentRef,
+        from: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Vec<Bytes>, ColdReadError> {
         let mut runs = Vec::new();
         if from > segment.last_offset || (max_bytes == 0 && !at_least_one) {
             return Ok(runs);
         }
+        self.reader_is_at(reader, segment.partition, from);
         let section = self.section(segment).await?;
         let mut progress = Progress {
             wanted: Wanted { from, until: segment.last_offset, room: max_bytes, at_least_one },
@@ -102,8 +119,13 @@ impl ColdReader {
             stopped: false,
         };
         while let Some(blocks) = progress.next_step(&section.index, self.shared.step_bytes_max) {
-            let loaded = self.shared.load(&section, blocks.clone()).await?;
-            self.take_batches(&section, &loaded, &mut progress, &mut runs)?;
+            let (loaded, failed) = self.shared.load(reader, &section, blocks).await;
+            let cut = self.take_batches(&section, &loaded, &mut progress, &mut runs);
+            match cut.err().or(failed) {
+                Some(error) if runs.is_empty() => return Err(error),
+                Some(_) => break,
+                None => {}
+            }
         }
         Ok(runs)
     }
@@ -128,7 +150,6 @@ impl ColdReader {
                 runs.push(cut.bytes);
             }
             if !cut.to_end {
-                self.shared.keep_for_next_read(section.object, position, block);
                 break;
             }
         }
@@ -151,29 +172,32 @@ impl ColdReader {
             return Ok(None);
         }
         let section = self.section(segment).await?;
-        let block = section
-            .index
-            .block_of_offset(from)
-            .and_then(|first| section.index.block_of_timestamp(timestamp, first));
-        match block {
-            Some(block) => Ok(self.shared.load_only(&section, block..block + 1).await?.pop()),
-            None => Ok(None),
+        let index = &section.index;
+        let mut first = index.block_of_offset(from);
+        while let Some(block) = first.and_then(|first| index.block_of_timestamp(timestamp, first)) {
+            let found = self.shared.load_only(&section, block..block + 1).await?.pop();
+            // Where compaction left a hole between two blocks, `from` may lie behind the first one's
+            // last batch.
+            if found.as_deref().and_then(last_offset_of_run) >= Some(from) {
+                return Ok(found);
+            }
+            first = Some(block + 1);
         }
+        Ok(None)
     }
 
     /// Starts loading the beginning of `segment`, as read-ahead: for a planner that sees a reader
-    /// come to the end of the segment before it. Returns when the segment's index is there; does
-    /// nothing for a local store, and drops the rest when read-ahead is busy.
+    /// come to the end of the segment before it. Returns when the segment's index is there; drops the
+    /// rest when read-ahead is busy.
     pub async fn prefetch(&self, segment: &SegmentRef) -> Result<(), ColdReadError> {
-        let Source::Remote(remote) = &self.shared.source else { return Ok(()) };
         let section = self.section(segment).await?;
-        remote.read_ahead(section.object, &section.index, 0..1);
+        self.shared.blocks.read_ahead(section.object, &section.index, 0..1);
         Ok(())
     }
 
     /// What was read so far, and how.
     pub fn stats(&self) -> ColdStats {
-        self.shared.counters.read(self.shared.cache.bytes())
+        self.shared.counters.read(self.shared.cache.bytes(), self.shared.cache_bytes_max)
     }
 
     async fn section(&self, segment: &SegmentRef) -> Result<Section, ColdReadError> {
@@ -183,27 +207,28 @@ impl ColdReader {
 }
 
 impl Shared {
-    /// Loads `blocks`, and reads ahead of them if the reader is going through the section.
+    /// Loads `blocks`, and reads ahead of them if the reader is going through the section. Returns
+    /// the blocks before the first that failed, and why it did.
     async fn load(
         &self,
+        reader: ReaderId,
         section: &Section,
         blocks: Range<usize>,
-    ) -> Result<Vec<Bytes>, ColdReadError> {
+    ) -> (Vec<Bytes>, Option<ColdReadError>) {
         let (object, index) = (section.object, &section.index);
         let plan = |missed| {
             let section = (object, index.summary().position);
             self.planner.observe(index, &Step { section, blocks: blocks.clone(), missed })
         };
-        match &self.source {
-            Source::Remote(remote) => {
-                let asked = remote.ask(object, index, blocks.clone());
-                if let Some(ahead) = plan(asked.missed) {
-                    remote.read_ahead(object, index, ahead);
-                }
-                asked.all().await
-            }
-            Source::Local(local) => local.read(object, index, blocks.clone(), plan(false)).await,
+        if let Some(offset) = self.blocks.first_missing(object, index, blocks.clone()) {
+            let partition = index.summary().partition;
+            self.cache.keep_together(reader, partition, offset).await;
         }
+        let asked = self.blocks.ask(object, index, blocks.clone());
+        if let Some(ahead) = plan(asked.missed) {
+            self.blocks.read_ahead(object, index, ahead);
+        }
+        asked.all().await
     }
 
     /// Loads `blocks` and takes no note of the reader.
@@ -212,18 +237,9 @@ impl Shared {
         section: &Section,
         blocks: Range<usize>,
     ) -> Result<Vec<Bytes>, ColdReadError> {
-        match &self.source {
-            Source::Remote(remote) => {
-                remote.ask(section.object, &section.index, blocks).all().await
-            }
-            Source::Local(local) => local.read(section.object, &section.index, blocks, None).await,
-        }
-    }
-
-    /// A remote block is cached anyway; a local one only if its reader will be back for the rest.
-    fn keep_for_next_read(&self, object: ObjectId, position: u64, block: &Bytes) {
-        if matches!(self.source, Source::Local(_)) {
-            self.cache.insert((object, position), block.clone());
+        match self.blocks.ask(section.object, &section.index, blocks).all().await {
+            (loaded, None) => Ok(loaded),
+            (_, Some(error)) => Err(error),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A reading of the cold path's counters. All but `cached_bytes` only grow.
+/// A reading of the cold path's counters. All but the last two only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ColdStats {
     /// Reads of blocks from the store on demand: GETs, or file reads of a local store.
@@ -23,8 +23,14 @@ pub struct ColdStats {
     pub readahead_bytes: u64,
     /// Times that read-ahead was due and its slots or bytes were all taken.
     pub readahead_skips: u64,
+    /// GETs that were sent a second time because the first was slow.
+    pub hedges: u64,
+    /// How often the second one answered first.
+    pub hedges_won: u64,
     /// Bytes of blocks in the cache now.
     pub cached_bytes: u64,
+    /// How many may be.
+    pub cache_limit_bytes: u64,
 }
 
 /// The counters themselves.
@@ -39,10 +45,12 @@ pub(super) struct Counters {
     pub(super) readahead_gets: Counter,
     pub(super) readahead_bytes: Counter,
     pub(super) readahead_skips: Counter,
+    pub(super) hedges: Counter,
+    pub(super) hedges_won: Counter,
 }
 
 impl Counters {
-    pub(super) fn read(&self, cached_bytes: u64) -> ColdStats {
+    pub(super) fn read(&self, cached_bytes: u64, cache_limit_bytes: u64) -> ColdStats {
         ColdStats {
             gets: self.gets.get(),
             get_bytes: self.get_bytes.get(),
@@ -53,7 +61,10 @@ impl Counters {
             readahead_gets: self.readahead_gets.get(),
             readahead_bytes: self.readahead_bytes.get(),
             readahead_skips: self.readahead_skips.get(),
+            hedges: self.hedges.get(),
+            hedges_won: self.hedges_won.get(),
             cached_bytes,
+            cache_limit_bytes,
         }
     }
 }

@@ -18,10 +18,9 @@ use tracing::{debug, warn};
 use super::Storage;
 use super::queue::QueuedBatch;
 use crate::log::PartitionLog;
-use crate::object::{
-    BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary, WriterIdentity,
-};
+use crate::object::{BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary};
 use crate::store::PutObjectError;
+use crate::traffic::TrafficClass;
 
 /// Objects that one flush uploads at a time.
 const UPLOADS_IN_FLIGHT: usize = 4;
@@ -133,6 +132,7 @@ impl Storage {
         self.put_objects(&flush.objects).await?;
         self.commit(flush).await?;
         let through = flush.through;
+        flush.objects.iter().for_each(|object| self.ids.finish(object.identity.object));
         debug!(lsn = through.get(), objects = flush.objects.len(), "flushed");
         *turn = None;
         self.context.queue.mark_flushed(through);
@@ -169,11 +169,7 @@ impl Storage {
         &self,
         runs: impl Iterator<Item = (&'a PartitionId, &'a PartitionRun)>,
     ) -> Result<BuiltObject, FlushError> {
-        let mut builder = ObjectBuilder::new(WriterIdentity {
-            object: self.next_object_id(),
-            broker: self.broker_id,
-            broker_epoch: self.broker_epoch,
-        });
+        let mut builder = ObjectBuilder::new(self.ids.begin());
         for (partition, run) in runs {
             builder.section(*partition, run.batches.iter().map(slice_of))?;
         }
@@ -191,6 +187,7 @@ impl Storage {
     }
 
     async fn put_one(&self, object: &BuiltObject) -> Result<(), FlushError> {
+        let _turn = self.context.traffic.admit(TrafficClass::Upload, object.size).await;
         let put = self.store.put_object(object).await;
         put.map_err(|source| FlushError::Put { object: object.identity.object, source })
     }
@@ -228,7 +225,7 @@ impl Storage {
         self.context.catalog.commit_flush(commit).await?;
         for segment in segments {
             if let Some(run) = runs.get(&segment.partition_id) {
-                run.log.publish_segment(segment);
+                run.log.publish_segment(&segment);
             }
         }
         drop(turns);
@@ -252,6 +249,7 @@ impl Storage {
             broker_epoch: self.broker_epoch,
             live_sections: object.sections.len() as u32,
             level: 0,
+            live_bytes: 0,
         }
     }
 

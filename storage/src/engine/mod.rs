@@ -1,37 +1,40 @@
 //! The storage service of one broker: opens the write-ahead log, replays it over the catalog, and
 //! runs the flusher and the housekeeping on the history runtime.
 
+mod compaction;
 mod flush;
 pub(crate) mod frame;
+mod ids;
 mod options;
 mod queue;
 mod recovery;
 mod retention;
 mod wal_opener;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use antiphon_catalog::PartitionRow;
-use antiphon_common::{
-    BrokerEpoch, BrokerId, Entropy, ErrorKind, LeaderEpoch, Lsn, ObjectId, PartitionId,
-};
+use antiphon_common::{BrokerEpoch, BrokerId, ErrorKind, LeaderEpoch, Lsn, PartitionId};
 use antiphon_records::{ProducerStateLimits, ProducerStates};
 use antiphon_wal::WalStats;
-use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
 pub use flush::Chain;
 pub use flush::FlushError;
+pub(crate) use ids::ObjectIds;
 pub use options::{FatalReport, StorageOptions};
 pub(crate) use queue::TailQueue;
 pub use recovery::{OpenError, Recovered};
 pub use wal_opener::{OpenedWal, WalOpener};
 
 use crate::budget::TailBudget;
+use crate::compact::{CompactionStats, Compactor};
 use crate::log::{LogConfig, LogContext, PartitionLog, Restored};
+use crate::merge::{Logs, MergeStats, Merger};
 use crate::store::Store;
+use crate::sweep::{SweepError, SweepReport, SweepStats, Sweeper};
+use crate::traffic::Traffic;
 
 /// How many attempts a clean stop makes to upload before it gives up, with a second between them.
 const STOP_ATTEMPTS_MAX: u32 = 30;
@@ -44,9 +47,12 @@ pub struct Storage {
     store: Store,
     broker_id: BrokerId,
     broker_epoch: BrokerEpoch,
-    logs: RwLock<HashMap<PartitionId, Arc<PartitionLog>>>,
+    logs: Logs,
     flush_turn: flush::FlushTurn,
-    entropy: Arc<dyn Entropy>,
+    compactor: Compactor,
+    ids: Arc<ObjectIds>,
+    merger: Arc<Merger>,
+    sweeper: Arc<Sweeper>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
@@ -64,6 +70,16 @@ pub struct StorageStats {
     pub unflushed_bytes: u64,
     /// Figures of the cold path.
     pub cold: crate::cold::ColdStats,
+    /// Rows of history in memory.
+    pub segment_rows: u64,
+    /// How often producers had to wait for room in the tail.
+    pub tail_waits: u64,
+    /// Figures of compaction.
+    pub compaction: CompactionStats,
+    /// Figures of merging.
+    pub merge: MergeStats,
+    /// Figures of the orphan sweep.
+    pub sweep: SweepStats,
 }
 
 impl Storage {
@@ -102,6 +118,7 @@ impl Storage {
     /// Takes a partition out of service after the catalog forgot it.
     pub fn remove_partition(&self, id: PartitionId) {
         let removed = self.logs.write().remove(&id);
+        self.context.merges.forget(id);
         if let Some(log) = removed {
             log.mark_deleted();
         }
@@ -110,6 +127,11 @@ impl Storage {
     /// The memory budget of the tail: producers' connections wait on it.
     pub fn budget(&self) -> &Arc<TailBudget> {
         &self.context.budget
+    }
+
+    /// Admits requests to the store: whoever sends some asks here first.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.context.traffic
     }
 
     /// The runtime that history is read and written on.
@@ -140,6 +162,11 @@ impl Storage {
             tail_bytes_max: self.context.budget.limit(),
             unflushed_bytes: self.context.queue.unflushed_bytes(),
             cold: self.context.cold.stats(),
+            segment_rows: self.context.segments.rows(),
+            tail_waits: self.context.budget.waits(),
+            compaction: self.compactor.stats(),
+            merge: self.merger.stats(),
+            sweep: self.sweeper.stats(),
         }
     }
 
@@ -148,14 +175,18 @@ impl Storage {
         let history = &self.context.history;
         let flusher = Arc::clone(self).run_flusher(self.stop.subscribe());
         let housekeeping = Arc::clone(self).run_housekeeping(self.stop.subscribe());
+        let compaction = Arc::clone(self).run_compaction(self.stop.subscribe());
         let mut tasks = self.tasks.lock().await;
         tasks.push(history.spawn(flusher));
         tasks.push(history.spawn(housekeeping));
+        tasks.push(history.spawn(Arc::clone(&self.merger).run(self.stop.subscribe())));
+        tasks.push(history.spawn(Arc::clone(&self.sweeper).run(self.stop.subscribe())));
+        tasks.push(history.spawn(compaction));
     }
 
     /// Uploads everything and notes the clean stop, so that the bucket alone is complete. The caller
     /// has stopped producers. `progress` hears how many bytes are left. Returns whether the bucket is
-    /// complete; if not, the write-ahead log still is.
+    /// complete and says so; if not, the data folder is still needed.
     pub async fn close(self: &Arc<Self>, mut progress: impl FnMut(u64)) -> bool {
         self.stop.send_replace(true);
         for task in self.tasks.lock().await.drain(..) {
@@ -167,10 +198,12 @@ impl Storage {
         // Frames that were still being written when the queue was empty become durable, and are
         // acknowledged, by closing the log: the bucket needs them too.
         self.context.wal.close();
-        let complete = drained && self.drain(&mut progress).await;
+        let mut complete = drained && self.drain(&mut progress).await;
         let catalog = &self.context.catalog;
         if complete && let Err(error) = catalog.mark_clean_stop(self.context.wal.durable()).await {
             warn!(error = %Chain(&error), "the clean stop was not noted");
+            // The bucket has everything and does not say so: without this folder no start succeeds.
+            complete = false;
         }
         if let Err(error) = catalog.close().await {
             warn!(error = %Chain(&error), "the catalog did not close cleanly");
@@ -197,6 +230,22 @@ impl Storage {
         }
     }
 
+    /// Merges all that is worth it now, without waiting for the background task to come to it.
+    pub async fn merge(&self) {
+        self.merger.merge_due(&self.stop.subscribe()).await;
+    }
+
+    /// Goes through the bucket once and removes what crashes have left.
+    pub async fn sweep(&self) -> Result<SweepReport, SweepError> {
+        self.sweeper.sweep().await
+    }
+
+    /// Names of objects in the making, for tests that make some.
+    #[cfg(test)]
+    pub(crate) fn object_ids(&self) -> &ObjectIds {
+        &self.ids
+    }
+
     /// Uploads everything that is durable now.
     pub async fn flush(self: &Arc<Self>) -> Result<(), FlushError> {
         while self.flush_once().await? > 0 {}
@@ -206,12 +255,6 @@ impl Storage {
     /// Everything up to here is durable on this broker's disk.
     pub fn durable_lsn(&self) -> Lsn {
         self.context.wal.durable()
-    }
-
-    fn next_object_id(&self) -> ObjectId {
-        let millis = self.context.clock.now().get().max(0) as u64;
-        let random = (u128::from(self.entropy.u64()) << 64) | u128::from(self.entropy.u64());
-        ObjectId(ulid::Ulid::from_parts(millis, random).0)
     }
 
     fn report_fatal(&self, reason: &str) {

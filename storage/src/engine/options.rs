@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wal_opener::WalOpener;
+use crate::merge::MergeOptions;
+use crate::sweep::SweepOptions;
+use crate::traffic::TrafficOptions;
 
 /// Called once when this process must not go on as the owner of its store: a failed sync, or
 /// another broker that took over. The process is expected to exit.
@@ -45,8 +48,20 @@ pub struct StorageOptions {
     pub own_object_bytes_min: u64,
     /// Bytes of memory for blocks of history.
     pub cold_cache_bytes: u64,
+    /// How fast the classes of traffic to the store go.
+    pub traffic: TrafficOptions,
     /// How often retention looks (`log.retention.check.interval.ms`).
     pub retention_interval: Duration,
+    /// How often compaction looks for what is dirty (Kafka's `log.cleaner.backoff.ms`).
+    pub compaction_interval: Duration,
+    /// Bytes of the map from keys to offsets while a partition is compacted.
+    pub compaction_map_bytes: u64,
+    /// How long the objects are that compaction writes; one is gathered in memory at a time.
+    pub compaction_object_bytes: u64,
+    /// When segments of history are merged.
+    pub merge: MergeOptions,
+    /// When the bucket is searched for what crashes left.
+    pub sweep: SweepOptions,
     /// Whom to tell when this process must end.
     pub on_fatal: FatalReport,
 }
@@ -63,7 +78,13 @@ impl StorageOptions {
             flush_bytes_max: 64 << 20,
             own_object_bytes_min: 8 << 20,
             cold_cache_bytes: 64 << 20,
+            traffic: TrafficOptions::default(),
             retention_interval: Duration::from_secs(300),
+            compaction_interval: Duration::from_secs(15),
+            compaction_map_bytes: 16 << 20,
+            compaction_object_bytes: 32 << 20,
+            merge: MergeOptions::default(),
+            sweep: SweepOptions::default(),
             on_fatal: FatalReport(Arc::new(|reason| {
                 tracing::error!(reason, "fatal storage fault");
             })),

@@ -11,11 +11,14 @@ use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
 use super::queue::TailQueue;
-use super::{Storage, StorageOptions, flush, frame};
+use super::{ObjectIds, Storage, StorageOptions, compaction, flush, frame};
 use crate::budget::TailBudget;
 use crate::cold::{ColdOptions, ColdReader};
-use crate::log::{LogConfig, LogContext, PartitionLog, Restored, TailBatch};
+use crate::log::{LogConfig, LogContext, PartitionLog, Restored, SegmentPages, TailBatch};
+use crate::merge::{Logs, MergeQueue, Merger};
 use crate::store::Store;
+use crate::sweep::Sweeper;
+use crate::traffic::Traffic;
 
 /// Why storage did not open. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -89,18 +92,7 @@ impl Storage {
     ) -> Result<(Arc<Self>, Recovered), OpenError> {
         let producers = load_producers(&*catalog).await?;
         let (frames, wal, report) = open_wal(&options, environment, snapshot)?;
-        let context = Arc::new(LogContext {
-            wal,
-            catalog,
-            cold: Arc::new(ColdReader::new(
-                store.clone(),
-                ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() },
-            )),
-            budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
-            queue: TailQueue::new(options.flush_threshold()),
-            clock: Arc::clone(&environment.clock),
-            history: tokio::runtime::Handle::current(),
-        });
+        let context = new_context(&options, environment, catalog, &store, wal);
         let mut restorer = Restorer {
             context,
             logs: HashMap::new(),
@@ -113,23 +105,45 @@ impl Storage {
         for (lsn, payload) in frames {
             restorer.replay(lsn, payload);
         }
-        if let Some(lsn) = restorer.broken {
-            return Err(OpenError::Frame { lsn });
-        }
-        if let Some((partition, offset)) = restorer.gap {
-            return Err(OpenError::Gap { partition, offset });
-        }
+        restorer.check()?;
         restorer.logs.values().for_each(|log| log.begin_epoch());
         let recovered =
             Recovered { wal: report, batches: restorer.batches, orphans: restorer.orphans };
+        let ids = Arc::new(ObjectIds::new(
+            broker_id,
+            snapshot.broker_epoch,
+            Arc::clone(&environment.clock),
+            Arc::clone(&environment.entropy),
+        ));
+        let compactor =
+            compaction::compactor(&restorer.context, &store, environment, &ids, &options);
+        let logs: Logs = Arc::new(RwLock::new(restorer.logs));
+        let merger = Merger::new(
+            Arc::clone(&restorer.context),
+            store.clone(),
+            Arc::clone(&ids),
+            Arc::clone(&logs),
+            options.on_fatal.clone(),
+        );
+        let sweeper = Sweeper::new(
+            store.clone(),
+            Arc::clone(&restorer.context.catalog),
+            Arc::clone(&ids),
+            Arc::clone(&environment.clock),
+            options.sweep.clone(),
+            options.on_fatal.clone(),
+        );
         let storage = Self {
             context: restorer.context,
             store,
             broker_id,
             broker_epoch: snapshot.broker_epoch,
-            logs: RwLock::new(restorer.logs),
+            logs,
             flush_turn: flush::FlushTurn::default(),
-            entropy: Arc::clone(&environment.entropy),
+            compactor,
+            ids,
+            merger: Arc::new(merger),
+            sweeper: Arc::new(sweeper),
             stop: watch::Sender::new(false),
             tasks: Mutex::new(Vec::new()),
             options,
@@ -139,6 +153,33 @@ impl Storage {
 }
 
 type Frames = Vec<(Lsn, bytes::Bytes)>;
+
+/// What all partitions share.
+fn new_context(
+    options: &StorageOptions,
+    environment: &Environment,
+    catalog: Arc<dyn Catalog>,
+    store: &Store,
+    wal: Arc<dyn Wal>,
+) -> Arc<LogContext> {
+    let cold_options =
+        ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() };
+    let appending = Arc::clone(&wal);
+    let appended = move || appending.stats().appended_bytes;
+    let traffic = Traffic::new(options.traffic.clone(), &cold_options, appended);
+    Arc::new(LogContext {
+        wal,
+        catalog,
+        cold: Arc::new(ColdReader::sharing(store.clone(), cold_options, Arc::clone(&traffic))),
+        traffic,
+        segments: SegmentPages::default(),
+        budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
+        queue: TailQueue::new(options.flush_threshold()),
+        merges: MergeQueue::new(options.merge.clone()),
+        clock: Arc::clone(&environment.clock),
+        history: tokio::runtime::Handle::current(),
+    })
+}
 
 fn open_wal(
     options: &StorageOptions,
@@ -202,13 +243,24 @@ fn no_producers() -> (ProducerStates, ProducerStates) {
 }
 
 impl Restorer {
+    /// Whether everything that was acknowledged was found.
+    fn check(&self) -> Result<(), OpenError> {
+        match (self.broken, self.gap) {
+            (Some(lsn), _) => Err(OpenError::Frame { lsn }),
+            (None, Some((partition, offset))) => Err(OpenError::Gap { partition, offset }),
+            (None, None) => Ok(()),
+        }
+    }
+
     fn restore_logs(
         &mut self,
         snapshot: &Snapshot,
         mut producers: Producers,
         config_of: impl Fn(&antiphon_catalog::PartitionRow) -> Arc<LogConfig>,
     ) {
+        let now = self.context.clock.now();
         for row in &snapshot.partitions {
+            self.context.merges.restore(row, now);
             let (live, flushed) = producers.remove(&row.partition_id).unwrap_or_else(no_producers);
             let restored = Restored {
                 row: row.clone(),

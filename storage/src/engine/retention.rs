@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use antiphon_catalog::CatalogError;
 use antiphon_common::ErrorKind;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -54,34 +55,44 @@ impl Storage {
 
     /// Deletes objects whose grace period is over. An object that is already gone counts as deleted.
     pub async fn delete_due_objects(&self) {
-        let now = self.context.clock.now();
         loop {
-            let due = match self.context.catalog.due_deletions(now, DELETIONS_PER_PASS).await {
-                Ok(due) if due.is_empty() => return,
-                Ok(due) => due,
+            match self.delete_some_due_objects().await {
+                Ok(0) => return,
+                Ok(objects) => info!(objects, "deleted objects past their grace period"),
+                Err(error) if error.kind() == ErrorKind::Fenced => {
+                    return self.report_fatal("another broker owns this store");
+                }
                 Err(error) => {
-                    warn!(error = %Chain(&error), "the deletion queue could not be read");
+                    warn!(error = %Chain(&error), "deletions will be repeated");
                     return;
                 }
-            };
-            let mut deleted = Vec::with_capacity(due.len());
-            for deletion in due {
-                match self.store.delete_object(deletion.object_id).await {
-                    Ok(()) => deleted.push(deletion),
-                    Err(error) => {
-                        warn!(object = %deletion.object_id, error = %Chain(&error), "delete failed");
-                    }
+            }
+        }
+    }
+
+    /// Returns how many of the due objects it deleted.
+    async fn delete_some_due_objects(&self) -> Result<usize, CatalogError> {
+        let catalog = &self.context.catalog;
+        let due = catalog.due_deletions(self.context.clock.now(), DELETIONS_PER_PASS).await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        // What queued them may have been seen by this process alone: a change is readable before it
+        // is durable, and never becomes durable if another broker came first. For that broker the
+        // objects are history.
+        catalog.confirm_ownership().await?;
+        let mut deleted = Vec::with_capacity(due.len());
+        for deletion in due {
+            match self.store.delete_object(deletion.object_id).await {
+                Ok(()) => deleted.push(deletion),
+                Err(error) => {
+                    warn!(object = %deletion.object_id, error = %Chain(&error), "delete failed");
                 }
             }
-            if deleted.is_empty() {
-                return;
-            }
-            let count = deleted.len();
-            if let Err(error) = self.context.catalog.finish_deletions(&deleted).await {
-                warn!(error = %Chain(&error), "deletions were not noted; they will be repeated");
-                return;
-            }
-            info!(objects = count, "deleted objects past their grace period");
         }
+        if !deleted.is_empty() {
+            catalog.finish_deletions(&deleted).await?;
+        }
+        Ok(deleted.len())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use antiphon_common::{LeaderEpoch, Offset, Timestamp};
-use antiphon_records::{BatchHeader, Compression, ReadError, batches_in, first_record_at_or_after};
+use antiphon_records::{BatchHeader, Compression, ReadError, batches_in, first_record_from};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
@@ -67,15 +67,23 @@ impl PartitionLog {
         self.find_in_tail(flushed_end.max(log_start), timestamp).await
     }
 
+    /// A pass over the rows, page by page: segments are in order of offset, and only nearly in
+    /// order of time, so that the first one that is new enough can be anywhere.
     async fn segment_as_new_as(
         &self,
         from: Offset,
         timestamp: Timestamp,
     ) -> Result<Option<antiphon_catalog::SegmentRow>, ReadColdError> {
-        let segments = self.segments().await?.lock();
-        let first = segments.partition_point(|segment| segment.last_offset < from);
-        let mut candidates = segments.iter().skip(first);
-        Ok(candidates.find(|segment| segment.max_timestamp >= timestamp).cloned())
+        let mut from = from;
+        loop {
+            let page = self.segments_from(from).await?;
+            let Some(last) = page.last() else { return Ok(None) };
+            from = last.last_offset.next();
+            let mut candidates = page.into_iter();
+            if let Some(found) = candidates.find(|row| row.max_timestamp >= timestamp) {
+                return Ok(Some(found));
+            }
+        }
     }
 
     async fn search_segment(
@@ -135,24 +143,35 @@ impl PartitionLog {
     ) -> Result<Option<OffsetAndTimestamp>, LookupError> {
         let plain = BatchHeader::parse(&batch)
             .is_ok_and(|header| matches!(header.compression(), Ok(Compression::None)));
-        let search = move || first_record_at_or_after(&batch, timestamp, DECOMPRESSED_BYTES_MAX);
+        let search = move || first_record_from(&batch, from, timestamp, DECOMPRESSED_BYTES_MAX);
         let found = if plain { search() } else { unpacking(search).await };
         let found = found.map_err(|source| LookupError::Batch { partition: self.id, source })?;
-        // Only a start of the log inside a batch (DeleteRecords) can lie above the record found.
-        let found = found.filter(|(offset, _)| *offset >= from);
         Ok(found.map(|(offset, timestamp)| OffsetAndTimestamp { offset, timestamp }))
     }
 
     /// The record with the newest timestamp (KIP-734), the first of them if several share it.
     pub async fn find_newest(self: &Arc<Self>) -> Result<Option<OffsetAndTimestamp>, LookupError> {
-        let in_history = {
-            let segments = self.segments().await?.lock();
-            segments.iter().map(|segment| segment.max_timestamp).max()
+        let in_history = self.newest_in_history().await?;
+        // What the tail caches of history does not count: compaction may have removed it there.
+        let in_tail = {
+            let state = self.state.lock();
+            let newest = state.tail.newest_from(state.flushed_end.max(state.log_start));
+            newest.map(|batch| batch.max_timestamp)
         };
-        let in_tail = self.state.lock().tail.newest().map(|batch| batch.max_timestamp);
         match in_history.max(in_tail) {
             Some(newest) => self.find_by_timestamp(newest).await,
             None => Ok(None),
+        }
+    }
+
+    async fn newest_in_history(&self) -> Result<Option<Timestamp>, ReadColdError> {
+        let mut newest = None;
+        let mut from = self.state.lock().log_start;
+        loop {
+            let page = self.segments_from(from).await?;
+            let Some(last) = page.last() else { return Ok(newest) };
+            from = last.last_offset.next();
+            newest = newest.max(page.iter().map(|row| row.max_timestamp).max());
         }
     }
 

@@ -18,6 +18,8 @@ mod epochs;
 mod lookup;
 mod partition_log;
 mod read;
+mod rewrite;
+mod segments;
 mod tail;
 mod trim;
 
@@ -29,5 +31,7 @@ pub use lookup::{LookupError, OffsetAndTimestamp};
 pub(crate) use partition_log::{LogContext, Restored};
 pub use partition_log::{LogPositions, PartitionLog};
 pub use read::{ReadColdError, TailRead};
+pub use segments::SEGMENT_ROWS_MEMORY_BYTES;
+pub(crate) use segments::SegmentPages;
 pub use tail::TailBatch;
 pub use trim::TrimError;

@@ -8,16 +8,20 @@ use antiphon_common::{Clock, LeaderEpoch, Offset, PartitionId, ProducerId};
 use antiphon_records::ProducerStates;
 use antiphon_wal::Wal;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 
 use super::ack::AckLatch;
 use super::append::PendingBatch;
 use super::config::LogConfig;
 use super::epochs::EpochHistory;
+use super::segments::SegmentPages;
 use super::tail::{Tail, TailBatch};
+use super::trim::OldestSegment;
 use crate::budget::TailBudget;
 use crate::cold::ColdReader;
 use crate::engine::TailQueue;
+use crate::merge::MergeQueue;
+use crate::traffic::Traffic;
 
 /// What every partition of a broker shares.
 #[derive(Debug)]
@@ -26,7 +30,10 @@ pub(crate) struct LogContext {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) cold: Arc<ColdReader>,
     pub(crate) budget: Arc<TailBudget>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) segments: SegmentPages,
     pub(crate) queue: TailQueue,
+    pub(crate) merges: MergeQueue,
     pub(crate) clock: Arc<dyn Clock>,
     /// Cold reads, flushes and retention run here, so that live traffic never waits for them.
     pub(crate) history: tokio::runtime::Handle,
@@ -39,12 +46,14 @@ pub struct PartitionLog {
     pub(super) context: Arc<LogContext>,
     pub(super) state: Mutex<LogState>,
     pub(super) config: Mutex<Arc<LogConfig>>,
-    /// Rows of this partition's objects, read from the catalog when history is first needed.
-    pub(super) segments: OnceCell<Mutex<Vec<SegmentRow>>>,
+    /// The first segment of history, as retention saw it last; `None` when it must look again.
+    pub(super) oldest_segment: Mutex<Option<OldestSegment>>,
     /// Producer state as of `flushed_end`, which is what the catalog holds. Only flushes touch it.
     pub(super) flushed_producers: Mutex<ProducerStates>,
-    /// Held by whoever changes `segments` together with the catalog.
+    /// Held by whoever changes this partition's history in the catalog.
     pub(super) history_change: tokio::sync::Mutex<()>,
+    /// Held by whoever merges or compacts this partition's history, from reading to commit.
+    pub(super) rewriting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -119,9 +128,10 @@ impl PartitionLog {
             context,
             state: Mutex::new(state),
             config: Mutex::new(restored.config),
-            segments: OnceCell::new(),
+            oldest_segment: Mutex::new(None),
             flushed_producers: Mutex::new(restored.flushed_producers),
             history_change: tokio::sync::Mutex::new(()),
+            rewriting: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -274,13 +284,11 @@ impl PartitionLog {
     }
 
     /// Makes a committed segment readable and moves `flushed_end` past it.
-    pub(crate) fn publish_segment(&self, segment: SegmentRow) {
+    pub(crate) fn publish_segment(&self, segment: &SegmentRow) {
         let mut state = self.state.lock();
         state.flushed_end = state.flushed_end.max(segment.last_offset.next());
         state.history_bytes += segment.length;
         drop(state);
-        if let Some(segments) = self.segments.get() {
-            segments.lock().push(segment);
-        }
+        self.context.merges.flushed(segment);
     }
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use antiphon_catalog::SegmentRow;
 use antiphon_common::{ErrorKind, Offset};
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::partition_log::PartitionLog;
-use crate::cold::{ColdReadError, SegmentRef, last_offset_of_run};
+use crate::cold::{ColdReadError, ReaderId, SegmentRef, last_offset_of_run};
 
 /// What the tail says about a read.
 #[derive(Clone, Debug)]
@@ -97,88 +96,136 @@ impl PartitionLog {
 
     /// Reads batches from history, on the history runtime. Same limits as [`Self::read_tail`].
     /// An empty answer means that the offset has moved into the tail or out of the log meanwhile.
+    /// Where a later object fails, the answer is what the earlier ones gave; the next read, which
+    /// starts there, says what is wrong.
+    ///
+    /// Dropping the future ends the read, though not the loads that it started.
     pub async fn read_cold(
         self: &Arc<Self>,
         offset: Offset,
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Vec<Bytes>, ReadColdError> {
+        self.read_cold_for(ReaderId::NOBODY, offset, max_bytes, at_least_one).await
+    }
+
+    /// As [`Self::read_cold`], for a reader that will come back for what follows: readers of one
+    /// history who go on beside each other share what is loaded.
+    pub async fn read_cold_for(
+        self: &Arc<Self>,
+        reader: ReaderId,
+        offset: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Vec<Bytes>, ReadColdError> {
         let log = Arc::clone(self);
-        let task = self
-            .context
-            .history
-            .spawn(async move { log.read_history(offset, max_bytes, at_least_one).await });
-        task.await.unwrap_or(Err(ReadColdError::Closed))
+        let read = HistoryRead { reader, max_bytes, at_least_one };
+        let task = self.context.history.spawn(async move { log.read_history(read, offset).await });
+        AbortOnDrop(task).join().await.unwrap_or(Err(ReadColdError::Closed))
     }
 
     async fn read_history(
         &self,
+        read: HistoryRead,
         offset: Offset,
-        max_bytes: usize,
-        at_least_one: bool,
     ) -> Result<Vec<Bytes>, ReadColdError> {
         let (log_start, flushed_end) = {
             let state = self.state.lock();
             (state.log_start, state.flushed_end)
         };
         let mut batches: Vec<Bytes> = Vec::new();
-        let (mut next, mut room) = (offset, max_bytes);
-        while next >= log_start && next < flushed_end && (room > 0 || batches.is_empty()) {
-            let Some(segment) = self.segment_containing(next).await? else {
-                // A deletion may have overtaken the read; what it says then is "out of range".
-                if next < self.state.lock().log_start {
-                    break;
-                }
-                return Err(ReadColdError::Missing { partition: self.id, offset: next });
+        let (mut next, mut rest) = (offset, read);
+        while next >= log_start && next < flushed_end && rest.wants_more() {
+            let (segment, found) = match self.read_one_segment(&rest, next).await {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(error) if batches.is_empty() => return Err(error),
+                Err(_) => break,
             };
-            let demand = at_least_one && batches.is_empty();
-            let found = self.read_segment(&segment, next, room, demand).await?;
             let Some(last) = found.last().and_then(|run| last_offset_of_run(run)) else { break };
-            room = room.saturating_sub(found.iter().map(Bytes::len).sum());
+            rest.took(found.iter().map(Bytes::len).sum());
             batches.extend(found);
+            next = last.next();
             if last < segment.last_offset {
                 break;
             }
             next = segment.last_offset.next();
         }
+        self.context.cold.reader_is_at(read.reader, self.id, next);
         Ok(batches)
+    }
+
+    /// Reads the segment that holds `from`, planning again if it turns out that history was
+    /// rewritten. `None` when a deletion has overtaken the read, which then is "out of range".
+    async fn read_one_segment(
+        &self,
+        read: &HistoryRead,
+        from: Offset,
+    ) -> Result<Option<(SegmentRow, Vec<Bytes>)>, ReadColdError> {
+        let mut planned_again = false;
+        loop {
+            let Some(segment) = self.segment_containing(from).await? else {
+                if from < self.state.lock().log_start {
+                    return Ok(None);
+                }
+                return Err(ReadColdError::Missing { partition: self.id, offset: from });
+            };
+            match self.read_segment(&segment, read, from).await {
+                Ok(found) => return Ok(Some((segment, found))),
+                Err(error) if !planned_again && error.object_is_gone() => {
+                    planned_again = true;
+                    self.forget_segments();
+                }
+                Err(source) => {
+                    let partition = self.id;
+                    return Err(ReadColdError::Object { partition, offset: from, source });
+                }
+            }
+        }
     }
 
     async fn read_segment(
         &self,
         segment: &SegmentRow,
+        read: &HistoryRead,
         from: Offset,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> Result<Vec<Bytes>, ReadColdError> {
+    ) -> Result<Vec<Bytes>, ColdReadError> {
         let target = SegmentRef::from(segment);
-        let read = self.context.cold.read(&target, from, max_bytes, at_least_one).await;
-        read.map_err(|source| ReadColdError::Object { partition: self.id, offset: from, source })
+        let cold = &self.context.cold;
+        cold.read_for(read.reader, &target, from, read.max_bytes, read.at_least_one).await
+    }
+}
+
+/// What a read of history still wants.
+#[derive(Clone, Copy, Debug)]
+struct HistoryRead {
+    reader: ReaderId,
+    max_bytes: usize,
+    at_least_one: bool,
+}
+
+impl HistoryRead {
+    fn wants_more(&self) -> bool {
+        self.max_bytes > 0 || self.at_least_one
     }
 
-    /// The segment that holds `offset`.
-    pub(super) async fn segment_containing(
-        &self,
-        offset: Offset,
-    ) -> Result<Option<SegmentRow>, ReadColdError> {
-        let segments = self.segments().await?.lock();
-        let index = segments.partition_point(|segment| segment.last_offset < offset);
-        Ok(segments.get(index).filter(|segment| segment.base_offset <= offset).cloned())
+    fn took(&mut self, bytes: usize) {
+        self.max_bytes = self.max_bytes.saturating_sub(bytes);
+        self.at_least_one &= bytes == 0;
     }
+}
 
-    /// The segment rows, read from the catalog at the first need. A flush that commits while they
-    /// are being read waits its turn on `history_change`, so no row is missed or doubled.
-    pub(super) async fn segments(&self) -> Result<&Mutex<Vec<SegmentRow>>, ReadColdError> {
-        if let Some(known) = self.segments.get() {
-            return Ok(known);
-        }
-        let _turn = self.history_change.lock().await;
-        self.segments
-            .get_or_try_init(|| async {
-                let rows = self.context.catalog.segments(self.id).await;
-                rows.map(Mutex::new)
-                    .map_err(|source| ReadColdError::Catalog { partition: self.id, source })
-            })
-            .await
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self) -> Result<T, tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

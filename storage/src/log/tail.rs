@@ -53,7 +53,10 @@ impl Tail {
 
     /// The batches from the one that contains `offset` on.
     #[allow(clippy::wrong_self_convention, reason = "a place in the log, not a conversion")]
-    pub(crate) fn from_offset(&self, offset: Offset) -> impl Iterator<Item = &TailBatch> {
+    pub(crate) fn from_offset(
+        &self,
+        offset: Offset,
+    ) -> impl DoubleEndedIterator<Item = &TailBatch> {
         let first = self.batches.partition_point(|batch| batch.last_offset < offset);
         self.batches.range(first..)
     }
@@ -63,9 +66,9 @@ impl Tail {
         self.from_offset(offset).find(|batch| batch.max_timestamp >= timestamp)
     }
 
-    /// The first batch that holds the newest timestamp.
-    pub(crate) fn newest(&self) -> Option<&TailBatch> {
-        self.batches.iter().rev().max_by_key(|batch| batch.max_timestamp)
+    /// The first batch at or after `offset` that holds the newest timestamp of those.
+    pub(crate) fn newest_from(&self, offset: Offset) -> Option<&TailBatch> {
+        self.from_offset(offset).rev().max_by_key(|batch| batch.max_timestamp)
     }
 
     /// Bytes of the batches from `offset` on.

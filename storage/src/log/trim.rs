@@ -1,5 +1,6 @@
 //! Moving the start of the log: DeleteRecords and retention.
 
+use antiphon_catalog::SegmentRow;
 use antiphon_common::{ErrorKind, Offset, Timestamp};
 
 use super::partition_log::PartitionLog;
@@ -32,6 +33,22 @@ impl TrimError {
             Self::Catalog(source) => source.kind(),
             Self::History(source) => source.kind(),
         }
+    }
+}
+
+/// What retention needs of a partition's first segment, kept so that a pass that has nothing to do
+/// reads nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OldestSegment {
+    last_offset: Offset,
+    max_timestamp: Timestamp,
+    length: u64,
+}
+
+impl From<&SegmentRow> for OldestSegment {
+    fn from(row: &SegmentRow) -> Self {
+        let SegmentRow { last_offset, max_timestamp, length, .. } = *row;
+        Self { last_offset, max_timestamp, length }
     }
 }
 
@@ -69,47 +86,56 @@ impl PartitionLog {
     async fn expired_through(&self, now: Timestamp) -> Result<Option<Offset>, ReadColdError> {
         let config = self.config();
         let mut size = self.size_bytes();
-        if size == 0 {
+        let has_history = {
+            let state = self.state.lock();
+            state.log_start < state.flushed_end
+        };
+        if size == 0 || !has_history {
             return Ok(None);
         }
         let oldest_kept =
             config.retention_time.map(|time| now.get().saturating_sub(time.as_millis() as i64));
-        let segments = self.segments().await?.lock();
-        let mut target = None;
-        for segment in segments.iter() {
+        let expires = |segment: &OldestSegment, size: u64| {
             let too_old = oldest_kept.is_some_and(|kept| segment.max_timestamp.get() < kept);
             let too_large = config
                 .retention_size
                 .is_some_and(|limit| size.saturating_sub(segment.length) >= limit.get());
-            if !too_old && !too_large {
-                break;
-            }
-            size = size.saturating_sub(segment.length);
-            target = Some(segment.last_offset.next());
+            too_old || too_large
+        };
+        if self.oldest_segment.lock().is_some_and(|oldest| !expires(&oldest, size)) {
+            return Ok(None);
         }
-        Ok(target)
+        let mut target = None;
+        let mut from = self.state.lock().log_start;
+        loop {
+            let page = self.segments_from(from).await?;
+            let Some(last) = page.last() else { return Ok(target) };
+            from = last.last_offset.next();
+            for segment in page.iter().map(OldestSegment::from) {
+                if !expires(&segment, size) {
+                    *self.oldest_segment.lock() = Some(segment);
+                    return Ok(target);
+                }
+                size = size.saturating_sub(segment.length);
+                target = Some(segment.last_offset.next());
+            }
+        }
     }
 
     async fn move_start(&self, target: Offset) -> Result<Offset, TrimError> {
-        self.segments().await?;
         let _turn = self.history_change.lock().await;
-        self.context.catalog.remove_segments_below(self.id, target).await?;
+        let removed = self.context.catalog.remove_segments_below(self.id, target).await?;
         // The start first: a reader that then misses a segment must see that it was deleted.
         let log_start = {
             let mut state = self.state.lock();
             state.log_start = state.log_start.max(target);
             let log_start = state.log_start;
             state.epochs.trim(log_start);
+            state.history_bytes = state.history_bytes.saturating_sub(removed.bytes);
             log_start
         };
-        if let Some(segments) = self.segments.get() {
-            let mut segments = segments.lock();
-            let gone = segments.partition_point(|segment| segment.last_offset < target);
-            let removed_bytes = segments.drain(..gone).map(|segment| segment.length).sum();
-            drop(segments);
-            let mut state = self.state.lock();
-            state.history_bytes = state.history_bytes.saturating_sub(removed_bytes);
-        }
+        let mut oldest = self.oldest_segment.lock();
+        *oldest = oldest.filter(|oldest| oldest.last_offset >= log_start);
         Ok(log_start)
     }
 }

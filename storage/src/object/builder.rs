@@ -147,7 +147,12 @@ impl ObjectBuilder {
         self.accept(index, rope)
     }
 
-    fn accept(&mut self, index: SectionIndex, rope: Vec<Bytes>) -> Result<(), BuildObjectError> {
+    /// Adds a section, of whose bytes `rope` is what was not written elsewhere already.
+    pub(super) fn accept(
+        &mut self,
+        index: SectionIndex,
+        rope: Vec<Bytes>,
+    ) -> Result<(), BuildObjectError> {
         let mut summary = *index.summary();
         let (table_before, end) = (self.table.len(), self.position + summary.length);
         index.encode_to(&mut self.table);
@@ -204,7 +209,8 @@ fn within(bytes: u64, limit: u64) -> Result<(), BuildObjectError> {
 }
 
 /// A section that is being filled.
-struct SectionDraft {
+#[derive(Debug)]
+pub(super) struct SectionDraft {
     partition: PartitionId,
     position: u64,
     rope: Vec<Bytes>,
@@ -221,8 +227,14 @@ struct OpenBlock {
     digest: Digest,
 }
 
+impl std::fmt::Debug for OpenBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.entry.fmt(f)
+    }
+}
+
 impl SectionDraft {
-    fn new(partition: PartitionId, position: u64) -> Self {
+    pub(super) fn new(partition: PartitionId, position: u64) -> Self {
         Self {
             partition,
             position,
@@ -235,7 +247,7 @@ impl SectionDraft {
         }
     }
 
-    fn push(&mut self, batch: BatchSlice) -> Result<(), BuildObjectError> {
+    pub(super) fn push(&mut self, batch: BatchSlice) -> Result<(), BuildObjectError> {
         self.check_order(&batch)?;
         let length = batch.bytes.len() as u64;
         let mut block = self.block_with_room(length, batch.base_offset);
@@ -248,6 +260,11 @@ impl SectionDraft {
         self.leader_epoch = batch.leader_epoch;
         self.rope.push(batch.bytes);
         Ok(())
+    }
+
+    /// The bytes that were pushed since this was called last: the caller writes them, in this order.
+    pub(super) fn take_bytes(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.rope)
     }
 
     fn check_order(&self, batch: &BatchSlice) -> Result<(), BuildObjectError> {
@@ -280,7 +297,7 @@ impl SectionDraft {
         self.blocks.push(BlockEntry { crc: block.digest.finalize() as u32, ..block.entry });
     }
 
-    fn finish(mut self) -> Result<(SectionIndex, Vec<Bytes>), BuildObjectError> {
+    pub(super) fn finish(mut self) -> Result<(SectionIndex, Vec<Bytes>), BuildObjectError> {
         if let Some(block) = self.open.take() {
             self.close(block);
         }

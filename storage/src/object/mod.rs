@@ -26,6 +26,7 @@ mod footer;
 mod index;
 mod layout;
 mod section;
+mod streamed;
 
 pub use block::{BLOCK_BYTES_TARGET, BlockEntry};
 pub use builder::{BatchSlice, BuildObjectError, BuiltObject, OBJECT_BYTES_MAX, ObjectBuilder};
@@ -35,6 +36,7 @@ pub use index::SectionIndex;
 pub(crate) use layout::footer_of_tail;
 pub use layout::{ObjectLayout, TABLE_BYTES_MAX};
 pub use section::{SectionKind, SectionSummary};
+pub use streamed::StreamedObject;
 
 #[cfg(test)]
 pub(crate) mod samples;

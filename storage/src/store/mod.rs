@@ -13,12 +13,15 @@
 
 mod delete;
 mod error;
+#[cfg(any(test, feature = "test-util"))]
+pub mod faults;
 mod file_put;
 mod key;
 mod open;
 mod probe;
 mod put;
 mod s3;
+mod streamed;
 mod url;
 
 #[cfg(test)]
@@ -30,4 +33,5 @@ pub use delete::DeleteObjectError;
 pub use error::{OpenStoreError, ParseStoreUrlError, ProbeError, PutObjectError};
 pub use key::{OBJECTS_PREFIX, object_id_of_path, object_path};
 pub use open::{Store, StoreOptions, open_store};
+pub use streamed::{STREAMED_PUT_MEMORY_BYTES, StreamedPut};
 pub use url::StoreUrl;

@@ -91,6 +91,12 @@ impl Store {
         done.map_err(|error| as_client_error(path, error))
     }
 
+    /// Whether the object lies in the bucket as it was built.
+    pub(super) async fn holds(&self, built: &BuiltObject) -> Result<bool, PutObjectError> {
+        let path = object_path(built.identity.object);
+        Ok(matches!(self.occupant(&path, built).await?, Occupant::Ourselves))
+    }
+
     async fn occupant(&self, path: &Path, built: &BuiltObject) -> Result<Occupant, PutObjectError> {
         let object = built.identity.object;
         let failed =

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   crash        kill -9 in mid-produce: what was acked stays, once, where it was
+//!   disks        a disk that refuses a write ends the process, with 3; nothing acked is lost
 //!   duplicates   idempotent producers across restarts and across the loss of the local disk
 //!   moving       clean stops: the store alone brings everything back
 //!   refusals     starts that must not happen, and must change nothing
@@ -9,6 +10,7 @@
 //!   offsets      ListOffsets by time and meaning, DeleteRecords, retention
 //!   topics       creating, settings, growing, deleting, creating again
 //!   producing    acks, and batches of every codec
+//!   compaction   of each key the newest record, at its offset; tombstones; groups afterwards
 //!   groups       members, static members, commits that outlive a crash
 //!   stopping     SIGTERM in mid-produce; health and figures over HTTP
 //!   full_disk    a disk that fills up, a kill -9 on it, and room again
@@ -16,7 +18,9 @@
 //!   scale        a thousand partitions; start-up time and memory of an idle broker
 //! ```
 
+mod compaction;
 mod crash;
+mod disks;
 mod duplicates;
 mod fetching;
 mod full_disk;

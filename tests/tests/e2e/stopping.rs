@@ -66,7 +66,7 @@ fn a_stop_without_work_is_clean_and_says_so() {
     assert_eq!(broker.journal().count("previous_stop_clean=false"), 1);
 }
 
-fn http(broker: &TestBroker, path: &str) -> String {
+pub(super) fn http(broker: &TestBroker, path: &str) -> String {
     let mut stream = TcpStream::connect(broker.http_address()).expect("HTTP does not listen");
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("sent");

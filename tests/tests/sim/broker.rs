@@ -7,17 +7,21 @@ use std::time::Duration;
 use antiphon_catalog::{
     Catalog, Created, NewTopic, OpenOptions, PartitionRow, SlateCatalog, Snapshot,
 };
-use antiphon_common::{BrokerId, ByteCount, ErrorKind, Lsn};
-use antiphon_storage::store::Store;
+use antiphon_common::{BrokerId, ByteCount, ErrorKind, WalEpoch};
+use antiphon_storage::store::faults::Operation;
+use antiphon_storage::store::{OBJECTS_PREFIX, Store};
 use antiphon_storage::{
-    Chain, FatalReport, LogConfig, OpenedWal, PartitionLog, Storage, StorageOptions, WalOpener,
+    Chain, FatalReport, LogConfig, MergeOptions, OpenError, OpenedWal, PartitionLog, Storage,
+    StorageOptions, SweepOptions, WalOpener,
 };
-use antiphon_wal::{Ending, RecoveryReport, Replayed};
+use antiphon_wal::Wal;
+use antiphon_wal::simulated::{SimulatedDisk, SimulatedWal, SimulatedWalOptions};
+use bytes::BytesMut;
 use object_store::ObjectStore;
+use object_store::path::Path as StorePath;
 use parking_lot::Mutex;
 
-use super::bucket::FaultyStore;
-use super::disk::SimWal;
+use super::bucket::CarelessStore;
 use super::model::{Checked, Violation};
 use super::world::{Mutation, PARTITIONS, World};
 
@@ -26,15 +30,20 @@ const TOPIC: &str = "simulated";
 /// How long a catalog call may take, and how long deleted objects are kept. Shorter than in
 /// production, so that both happen within a run.
 const CATALOG_LIMIT: Duration = Duration::from_secs(8);
-const DELETION_GRACE: Duration = Duration::from_secs(60);
+pub(crate) const DELETION_GRACE: Duration = Duration::from_secs(60);
+/// How old an object must be that the sweep takes for an orphan.
+pub(crate) const ORPHAN_AGE: Duration = Duration::from_secs(90);
 /// Expiry of partition 0 by size and of partition 1 by age.
 const RETENTION_SIZE: ByteCount = ByteCount(24 << 10);
 const RETENTION_TIME: Duration = Duration::from_secs(30);
+/// So small that a run fills several segments, and an outage all of them.
+const SEGMENT_BYTES: usize = 32 << 10;
+const LOG_BYTES: usize = 14 * SEGMENT_BYTES;
 
 pub(crate) struct Broker {
     pub(crate) storage: Arc<Storage>,
     pub(crate) catalog: Arc<dyn Catalog>,
-    pub(crate) wal: Arc<SimWal>,
+    pub(crate) wal: Arc<SimulatedWal>,
     pub(crate) logs: Vec<Arc<PartitionLog>>,
 }
 
@@ -45,7 +54,8 @@ impl Broker {
         let Some((catalog, snapshot)) = open_catalog(world, &store).await? else { return Ok(None) };
         let Some(rows) = partitions(&*catalog, &snapshot).await else { return Ok(None) };
         let opened_wal = Opened::default();
-        let options = storage_options(world.disk.clone(), Arc::clone(&opened_wal));
+        world.openings += 1;
+        let options = storage_options(opener(world, Arc::clone(&opened_wal)));
         let opened = Storage::open(
             options,
             &world.environment,
@@ -56,12 +66,21 @@ impl Broker {
             config_of,
         );
         let storage = match opened.await {
-            Ok((storage, _)) => storage,
-            Err(error) => return passing("storage", error.kind(), &error),
+            Ok((storage, recovered)) => {
+                world.history.note(format!("log {:?}", recovered.wal.ending));
+                storage
+            }
+            Err(error) => return refused(world, &error),
         };
+        world.before_rot = None;
         let Some(wal) = opened_wal.lock().take() else { return Ok(None) };
         if world.mutation == Some(Mutation::TrimsEarly) {
-            world.weather.lock().trims_early = Some(Arc::clone(&wal));
+            let early = Arc::clone(&wal);
+            world.plan.on_applied(Some(Arc::new(move |operation, path: &StorePath| {
+                if operation == Operation::Put && path.as_ref().starts_with(OBJECTS_PREFIX) {
+                    early.trim(early.durable());
+                }
+            })));
         }
         let logs = rows.into_iter().map(|row| {
             let config = config_of(&row);
@@ -75,10 +94,24 @@ impl Broker {
 }
 
 fn faulty_store(world: &World) -> Store {
-    let bucket =
-        FaultyStore { inner: Arc::clone(&world.bucket), weather: Arc::clone(&world.weather) };
-    let bucket: Arc<dyn ObjectStore> = Arc::new(bucket);
+    let mut bucket = Arc::clone(&world.bucket);
+    if world.mutation == Some(Mutation::IgnoresCreate) {
+        bucket = Arc::new(CarelessStore(bucket));
+    }
+    let bucket: Arc<dyn ObjectStore> = world.plan.wrap(bucket);
     Store::in_memory().wrapped(move |_| Arc::clone(&bucket))
+}
+
+/// A log that rotted must be refused; then somebody brings the backup.
+fn refused<T>(world: &mut World, error: &OpenError) -> Checked<Option<T>> {
+    if error.kind() == ErrorKind::Corrupt
+        && let Some(whole) = world.before_rot.take()
+    {
+        world.history.note("rot refused");
+        world.disk = whole;
+        return Ok(None);
+    }
+    passing("storage", error.kind(), error)
 }
 
 async fn open_catalog(
@@ -133,38 +166,63 @@ fn config_of(row: &PartitionRow) -> Arc<LogConfig> {
     Arc::new(LogConfig { retention_time, retention_size, ..LogConfig::default() })
 }
 
-type Opened = Arc<Mutex<Option<Arc<SimWal>>>>;
+type Opened = Arc<Mutex<Option<Arc<SimulatedWal>>>>;
 
-/// Budgets so small that a run of a few hundred batches goes through all of them.
-fn storage_options(disk: Vec<Replayed>, opened: Opened) -> StorageOptions {
-    let opener = WalOpener(Arc::new(move |expected_start| {
-        let frames = disk.clone();
-        let report = report_of(&frames, expected_start);
-        let wal = SimWal::open(frames.clone(), expected_start)
-            .map_err(|found| antiphon_wal::OpenError::Gap { expected: expected_start, found })?;
+/// Opens the log over the world's disk, as often as it is asked.
+fn opener(world: &World, opened: Opened) -> WalOpener {
+    let (disk, scratch) = (world.disk.clone(), world.scratch.path().to_owned());
+    let (epoch, salt) = (WalEpoch(world.openings), world.environment.entropy.u64() as u32);
+    let syncs = world.mutation != Some(Mutation::AcksBeforeDurable);
+    let mangles = world.mutation == Some(Mutation::SkipsLogCrc);
+    WalOpener(Arc::new(move |expected_start| {
+        let options = SimulatedWalOptions {
+            epoch,
+            expected_start,
+            segment_bytes: SEGMENT_BYTES,
+            capacity_bytes: LOG_BYTES,
+            salt,
+            syncs,
+            scratch: scratch.clone(),
+        };
+        let (wal, mut frames, report) = SimulatedWal::open(SimulatedDisk::clone(&disk), options)?;
+        if let Some(frame) = frames.last_mut().filter(|_| mangles) {
+            let mut mangled = BytesMut::from(&frame.payload[..]);
+            flip_bit(&mut mangled, u64::from(salt));
+            frame.payload = mangled.freeze();
+        }
         *opened.lock() = Some(Arc::clone(&wal));
         Ok(OpenedWal { wal, frames, report })
-    }));
+    }))
+}
+
+/// Turns over one bit of `bytes`, which one `bit` says.
+pub(crate) fn flip_bit(bytes: &mut [u8], bit: u64) {
+    let position = (bit / 8) as usize % bytes.len().max(1);
+    if let Some(byte) = bytes.get_mut(position) {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+/// Budgets so small that a run of a few hundred batches goes through all of them.
+fn storage_options(opener: WalOpener) -> StorageOptions {
     StorageOptions {
         wal_opener: Some(opener),
         tail_bytes_max: 48 << 10,
         flush_bytes_max: 24 << 10,
         own_object_bytes_min: 8 << 10,
         cold_cache_bytes: 64 << 10,
+        merge: MergeOptions {
+            segments_min: 3,
+            segments_max: 8,
+            bytes_small: 4 << 10,
+            bytes_full: 48 << 10,
+            bytes_max: 96 << 10,
+            age: Duration::from_secs(10),
+            first_look_after: Duration::ZERO,
+            pause_max: Duration::from_secs(1),
+        },
+        sweep: SweepOptions { age_min: ORPHAN_AGE, ..SweepOptions::default() },
         on_fatal: FatalReport(Arc::new(|_| {})),
         ..StorageOptions::new(Path::new("nowhere"))
-    }
-}
-
-fn report_of(frames: &[Replayed], expected_start: Lsn) -> RecoveryReport {
-    RecoveryReport {
-        ending: Ending::Unclean,
-        frames: frames.len() as u64,
-        payload_bytes: frames.iter().map(|frame| frame.payload.len() as u64).sum(),
-        first_lsn: frames.first().map(|frame| frame.lsn),
-        next_lsn: frames.last().map_or(expected_start, |frame| frame.lsn.next()),
-        segments_read: 1,
-        segments_skipped: 0,
-        elapsed: Duration::ZERO,
     }
 }

@@ -9,12 +9,6 @@ impl Dice {
         Self(seed ^ 0x5851_f42d_4c95_7f2d)
     }
 
-    /// Dice of their own for another decider, so that how often one throws does not change what the
-    /// other sees.
-    pub(crate) fn fork(&mut self) -> Self {
-        Self::new(self.next())
-    }
-
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;

@@ -3,20 +3,29 @@
 use std::time::Duration;
 
 use antiphon_common::{ErrorKind, Offset};
-use antiphon_storage::{Chain, FlushError, ReadColdError, TailRead, TrimError};
+use antiphon_storage::{
+    Chain, FlushError, ReadColdError, SweepError, SweepReport, TailRead, TrimError,
+};
 use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 
-use super::broker::Broker;
-use super::bucket::flip_bit;
+use super::broker::{Broker, flip_bit};
 use super::model::{Checked, Violation, ensure};
 use super::producer::Sending;
 use super::world::{Mutation, World};
+use antiphon_storage::store::faults::Outage;
+use antiphon_wal::simulated::SimulatedDisk;
 
 /// Background work that may be under way at a time.
 const TASKS_MAX: usize = 4;
-/// The longest outage, in steps.
-const OUTAGE_STEPS_MAX: u64 = 40;
+/// What a consumer asks for at a time.
+const POLL_BYTES: usize = 6 << 10;
+/// The longest outage.
+const OUTAGE_MS_MAX: u64 = 60_000;
+/// How long a client waits for a bucket that does not answer at all.
+const CLIENT_LIMIT: Duration = Duration::from_secs(20);
+/// The longest time without room for another segment, in steps.
+const NO_SPACE_STEPS_MAX: u64 = 40;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +34,8 @@ pub(crate) enum End {
     NotOpened,
     /// It was killed, or killed itself because it must not go on.
     Crashed,
+    /// It was killed, and a bit of what its log holds has turned over since.
+    Rotten,
     /// It was told to stop. `complete` is its claim that the bucket has everything.
     Stopped { complete: bool },
     /// The run has had all its steps; the process still runs.
@@ -34,7 +45,11 @@ pub(crate) enum End {
 /// What a background task found.
 enum Done {
     Flushed(Result<(), FlushError>),
+    FlushedByZombie { unflushed: u64, result: Result<(), FlushError> },
     Trimmed { asked: i64, partition: usize, result: Result<Offset, TrimError> },
+    Merged(u64),
+    Swept(Result<SweepReport, SweepError>),
+    Polled { index: usize, asked: i64, result: Result<Vec<Bytes>, ReadColdError> },
     Read { asked: i64, partition: usize, result: Result<Vec<Bytes>, ReadColdError> },
     Kept,
 }
@@ -43,14 +58,28 @@ enum Done {
 pub(crate) struct Life<'a> {
     pub(crate) world: &'a mut World,
     pub(crate) broker: Broker,
-    tasks: Vec<JoinHandle<Done>>,
-    outage_steps_left: u64,
+    /// Each with the generation that began it.
+    tasks: Vec<(u64, JoinHandle<Done>)>,
+    /// A process that was overtaken and does not know: its disk is gone, its tasks are not.
+    zombie: Option<Broker>,
+    generation: u64,
+    outage_until: Option<Duration>,
+    no_space_steps_left: u64,
     fenced: bool,
 }
 
 impl<'a> Life<'a> {
     pub(crate) fn new(world: &'a mut World, broker: Broker) -> Self {
-        Self { world, broker, tasks: Vec::new(), outage_steps_left: 0, fenced: false }
+        Self {
+            world,
+            broker,
+            tasks: Vec::new(),
+            zombie: None,
+            generation: 0,
+            outage_until: None,
+            no_space_steps_left: 0,
+            fenced: false,
+        }
     }
 
     /// Lives until it crashes, is stopped, or `steps` is used up.
@@ -72,7 +101,7 @@ impl<'a> Life<'a> {
     }
 
     async fn step(&mut self) -> Checked<Option<End>> {
-        let mix = self.world.mix;
+        let mix = &self.world.mix;
         let weights = [
             mix.produce,
             mix.sync,
@@ -80,9 +109,15 @@ impl<'a> Life<'a> {
             mix.flush,
             mix.delete,
             mix.retention,
+            mix.merge,
+            mix.sweep,
+            mix.consume,
             mix.disconnect,
             mix.outage,
+            mix.no_space,
             mix.crash,
+            mix.rot,
+            mix.rival,
             mix.stop,
         ];
         match self.world.dice.weighted(&weights) {
@@ -92,9 +127,15 @@ impl<'a> Life<'a> {
             3 => self.flush(),
             4 => self.delete(),
             5 => self.retain(),
-            6 => self.disconnect(),
-            7 => self.outage(),
-            8 => return Ok(Some(End::Crashed)),
+            6 => self.merge(),
+            7 => self.sweep(),
+            8 => self.consume()?,
+            9 => self.disconnect(),
+            10 => self.outage(),
+            11 => self.fill_disk(),
+            12 => return Ok(Some(End::Crashed)),
+            13 => return Ok(Some(End::Rotten)),
+            14 => return self.overtake().await,
             _ => return self.stop().await.map(Some),
         }
         Ok(None)
@@ -102,18 +143,25 @@ impl<'a> Life<'a> {
 
     /// Lets some time pass, and takes in what came of it.
     async fn settle(&mut self) -> Checked {
-        let pause = if self.world.dice.chance(50) { 5000 } else { self.world.dice.between(1, 40) };
+        let longer = self.outage_until.is_some() || self.world.dice.chance(50);
+        let most = if longer { 5000 } else { 40 };
+        let pause = self.world.dice.between(1, most);
         self.world.pass(Duration::from_millis(pause)).await;
-        if self.outage_steps_left > 0 {
-            self.outage_steps_left -= 1;
-            self.world.weather.lock().outage = self.outage_steps_left > 0;
-        }
-        while self.world.one_at_a_time && !self.tasks.iter().all(JoinHandle::is_finished) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.end_faults();
         self.observe()?;
         self.harvest().await?;
         self.collect()
+    }
+
+    fn end_faults(&mut self) {
+        let now = self.world.environment.clock.monotonic();
+        if self.outage_until.is_some_and(|until| until <= now) {
+            self.outage_until = None;
+            self.world.plan.set_outage(Outage::None);
+            self.world.history.note("outage over");
+        }
+        self.no_space_steps_left = self.no_space_steps_left.saturating_sub(1);
+        self.broker.wal.set_no_space(self.no_space_steps_left > 0);
     }
 
     fn observe(&mut self) -> Checked {
@@ -163,9 +211,57 @@ impl<'a> Life<'a> {
     }
 
     fn outage(&mut self) {
-        self.outage_steps_left = self.world.dice.between(1, OUTAGE_STEPS_MAX);
-        self.world.weather.lock().outage = true;
-        self.world.history.note("outage");
+        let length = Duration::from_millis(self.world.dice.between(1000, OUTAGE_MS_MAX));
+        self.outage_until = Some(self.world.environment.clock.monotonic() + length);
+        let hangs = self.world.dice.chance(300);
+        let outage = if hangs { Outage::Hangs(CLIENT_LIMIT) } else { Outage::Refuses };
+        self.world.plan.set_outage(outage);
+        self.world.history.note(format!("outage {outage:?}"));
+    }
+
+    fn fill_disk(&mut self) {
+        self.no_space_steps_left = self.world.dice.between(1, NO_SPACE_STEPS_MAX);
+        self.world.history.note("disk full");
+    }
+
+    /// Somebody takes this process for dead: its disk goes to a new one. It is only slow, though, and
+    /// goes on with what it was doing, without its disk.
+    async fn overtake(&mut self) -> Checked<Option<End>> {
+        self.world.producers.iter_mut().for_each(|producer| producer.disconnect());
+        self.world.disk = self.broker.wal.crash(&*self.world.environment.entropy);
+        self.generation += 1;
+        let Some(rival) = Broker::open(self.world).await? else {
+            self.world.history.note("rival not opened");
+            return Ok(Some(End::NotOpened));
+        };
+        self.world.history.note("overtaken");
+        self.zombie = Some(std::mem::replace(&mut self.broker, rival));
+        self.observe()?;
+        Ok(None)
+    }
+
+    /// What this end leaves on the disk. After a complete stop the disk may be gone altogether.
+    pub(crate) fn leave_disk(&mut self, end: End) {
+        let entropy = std::sync::Arc::clone(&self.world.environment.entropy);
+        let wal = std::sync::Arc::clone(&self.broker.wal);
+        match end {
+            // What it had belongs to the rival that did not open.
+            End::NotOpened => return,
+            End::Stopped { complete: true } if self.world.dice.chance(500) => {
+                self.world.history.note("disk wiped");
+                self.world.disk = SimulatedDisk::default();
+                self.world.data_dir_id = entropy.uuid();
+                return;
+            }
+            End::Stopped { .. } => self.world.disk = wal.disk(),
+            _ => self.world.disk = wal.crash(&*entropy),
+        }
+        if end == End::Rotten
+            && let Some((file, position)) = wal.vouched_byte(&*entropy)
+        {
+            self.world.before_rot = Some(self.world.disk.clone());
+            self.world.disk.flip_bit(file, position, entropy.u64() as u8);
+        }
     }
 
     /// Reads from somewhere: the tail at once, history as a task.
@@ -212,7 +308,16 @@ impl<'a> Life<'a> {
         Ok(next)
     }
 
+    /// Both processes flush, if there are two: only the one that owns the store may succeed.
     fn flush(&mut self) {
+        if let Some(zombie) = &self.zombie {
+            let (storage, unflushed) =
+                (zombie.storage.clone(), zombie.storage.stats().unflushed_bytes);
+            self.spawn(async move {
+                let result = storage.flush().await;
+                Done::FlushedByZombie { unflushed, result }
+            });
+        }
         let storage = self.broker.storage.clone();
         self.spawn(async move { Done::Flushed(storage.flush().await) });
     }
@@ -244,35 +349,153 @@ impl<'a> Life<'a> {
         });
     }
 
+    fn merge(&mut self) {
+        let storage = self.broker.storage.clone();
+        self.spawn(async move {
+            storage.merge().await;
+            Done::Merged(storage.stats().merge.objects)
+        });
+    }
+
+    /// Both processes sweep, if there are two: one that was overtaken knows the bucket's past only.
+    fn sweep(&mut self) {
+        let zombie = self.zombie.as_ref().map(|zombie| zombie.storage.clone());
+        for storage in zombie.into_iter().chain([self.broker.storage.clone()]) {
+            self.spawn(async move { Done::Swept(storage.sweep().await) });
+        }
+    }
+
+    /// One consumer asks for what comes next.
+    pub(crate) fn consume(&mut self) -> Checked {
+        let index = self.world.dice.index(self.world.consumers.len());
+        self.poll(index)
+    }
+
+    pub(crate) fn poll(&mut self, index: usize) -> Checked {
+        let consumer = self.world.consumers[index];
+        if consumer.polls {
+            return Ok(());
+        }
+        let (partition, asked) = (consumer.partition, consumer.position);
+        let log = self.broker.logs[partition].clone();
+        match log.read_tail(Offset(asked), POLL_BYTES, true) {
+            TailRead::Batches(runs) => {
+                let next = self.check_read(partition, asked, runs)?;
+                self.world.consumers[index].polled(asked, next)
+            }
+            TailRead::OutOfRange => {
+                self.world.partitions[partition].out_of_range(asked)?;
+                self.world.consumers[index].reset(log.positions().log_start.get())
+            }
+            TailRead::Cold => {
+                let before = self.tasks.len();
+                self.spawn(async move {
+                    let result = log.read_cold(Offset(asked), POLL_BYTES, true).await;
+                    Done::Polled { index, asked, result }
+                });
+                self.world.consumers[index].polls = self.tasks.len() > before;
+                Ok(())
+            }
+        }
+    }
+
+    /// Nothing goes wrong any more: every consumer comes to the end.
+    pub(crate) async fn catch_up(&mut self, rounds: usize) -> Checked {
+        let behind = |life: &Self| {
+            let consumers = life.world.consumers.iter();
+            let behind = consumers.enumerate().filter(|(_, consumer)| {
+                let end = life.world.partitions[consumer.partition].high_watermark();
+                consumer.position < end
+            });
+            behind.map(|(index, _)| index).collect::<Vec<_>>()
+        };
+        for _ in 0..rounds {
+            for index in behind(self) {
+                self.poll(index)?;
+            }
+            self.world.pass(Duration::from_millis(5)).await;
+            self.harvest().await?;
+        }
+        let stuck = behind(self);
+        ensure(stuck.is_empty(), "stuck", || format!("consumers {stuck:?} do not come to the end"))
+    }
+
+    fn judge_poll(
+        &mut self,
+        index: usize,
+        asked: i64,
+        result: Result<Vec<Bytes>, ReadColdError>,
+    ) -> Checked {
+        self.world.consumers[index].polls = false;
+        let partition = self.world.consumers[index].partition;
+        let Ok(runs) = result else { return self.judge_read(asked, partition, result) };
+        let next = self.check_read(partition, asked, runs)?;
+        self.world.consumers[index].polled(asked, next)
+    }
+
     fn spawn(&mut self, task: impl Future<Output = Done> + Send + 'static) {
         if self.tasks.len() < TASKS_MAX {
-            self.tasks.push(tokio::spawn(task));
+            self.tasks.push((self.generation, tokio::spawn(task)));
         }
     }
 
     async fn harvest(&mut self) -> Checked {
         let (done, running) = std::mem::take(&mut self.tasks)
             .into_iter()
-            .partition::<Vec<_>, _>(JoinHandle::is_finished);
+            .partition::<Vec<_>, _>(|(_, task)| task.is_finished());
         self.tasks = running;
-        for task in done {
+        for (generation, task) in done {
             let done = task
                 .await
                 .map_err(|error| Violation { rule: "panicked", detail: error.to_string() })?;
-            self.judge(done)?;
+            self.judge(done, generation)?;
         }
         Ok(())
     }
 
-    fn judge(&mut self, done: Done) -> Checked {
-        match done {
-            Done::Flushed(result) => {
-                let Err(error) = result else { return Ok(()) };
-                self.judge_error("flush", error.kind(), &error)
+    fn judge(&mut self, done: Done, generation: u64) -> Checked {
+        let fenced = self.fenced;
+        let judged = match done {
+            Done::Flushed(Ok(())) | Done::Kept => Ok(()),
+            Done::Merged(merges) => {
+                if merges > 0 {
+                    self.world.history.note(format!("merged {merges}"));
+                }
+                Ok(())
             }
+            Done::Swept(Ok(report)) => {
+                self.world.history.note(format!("swept {report:?}"));
+                Ok(())
+            }
+            Done::Swept(Err(error)) => self.judge_error("sweep", error.kind(), &error),
+            Done::Polled { index, asked, result } => self.judge_poll(index, asked, result),
+            Done::Flushed(Err(error)) => self.judge_error("flush", error.kind(), &error),
+            Done::FlushedByZombie { unflushed, result } => self.judge_zombie(unflushed, result),
             Done::Trimmed { asked, partition, result } => self.judge_trim(asked, partition, result),
             Done::Read { asked, partition, result } => self.judge_read(asked, partition, result),
-            Done::Kept => Ok(()),
+        };
+        // That a process which was overtaken is fenced says nothing about the one that took over.
+        if generation != self.generation {
+            self.fenced = fenced;
+        }
+        judged
+    }
+
+    /// Rule C4: who was overtaken commits nothing any more.
+    fn judge_zombie(&mut self, unflushed: u64, result: Result<(), FlushError>) -> Checked {
+        match result {
+            Ok(()) => ensure(unflushed == 0, "zombie", || {
+                format!("an overtaken process flushed {unflushed} bytes")
+            }),
+            Err(error) => {
+                self.world.history.note(format!("zombie flush failed: {:?}", error.kind()));
+                let explained = matches!(
+                    error.kind(),
+                    ErrorKind::Fenced | ErrorKind::Retry | ErrorKind::Closed
+                ) || (error.kind() == ErrorKind::Corrupt
+                    && self.world.damages_bodies());
+                ensure(explained, "unexplained", || format!("zombie: {}", Chain(&error)))
+            }
         }
     }
 
@@ -287,6 +510,7 @@ impl<'a> Life<'a> {
             Err(error) => return self.judge_error("delete", error.kind(), &error),
         };
         self.world.history.note(format!("deleted p{partition} below {start}"));
+        self.world.partitions[partition].deleted(asked);
         ensure(start.get() >= asked, "start-back", || format!("{start}, asked for {asked}"))
     }
 
@@ -316,10 +540,9 @@ impl<'a> Life<'a> {
     ) -> Checked {
         self.world.history.note(format!("{what} failed: {kind:?}"));
         self.fenced |= kind == ErrorKind::Fenced;
-        let bits_flip = self.world.weather.lock().history.flipped > 0;
         let explained = match kind {
             ErrorKind::Retry | ErrorKind::Fenced | ErrorKind::Closed => true,
-            ErrorKind::Corrupt => bits_flip,
+            ErrorKind::Corrupt => self.world.damages_bodies(),
             ErrorKind::Invalid | ErrorKind::Internal => false,
         };
         ensure(explained, "unexplained", || format!("{what}: {kind:?}: {}", Chain(error)))

@@ -60,6 +60,8 @@ pub(crate) struct Partition {
     seen: BTreeMap<i64, Seen>,
     high_watermark: i64,
     log_start: i64,
+    /// Below this, a deletion was confirmed.
+    deleted_to: i64,
     /// The highest start that a deletion or retention may have set, whether or not it said so.
     pub(crate) log_start_max: i64,
 }
@@ -75,6 +77,11 @@ impl Partition {
 
     pub(crate) fn high_watermark(&self) -> i64 {
         self.high_watermark
+    }
+
+    /// An administrator was told that everything below `offset` is deleted.
+    pub(crate) fn deleted(&mut self, offset: i64) {
+        self.deleted_to = self.deleted_to.max(offset);
     }
 
     /// The offset after the last record that clients know of.

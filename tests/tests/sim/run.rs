@@ -1,16 +1,20 @@
 //! One seed from its first process to the last look at what is left.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use antiphon_catalog::Catalog;
 use antiphon_common::{Offset, PartitionId};
 use antiphon_storage::TailRead;
-use antiphon_storage::store::object_path;
-use object_store::ObjectStoreExt;
+use antiphon_storage::store::faults::Outage;
+use antiphon_storage::store::{OBJECTS_PREFIX, object_path};
+use antiphon_wal::simulated::SimulatedDisk;
+use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
-use super::broker::Broker;
+use super::broker::{Broker, DELETION_GRACE, ORPHAN_AGE};
 use super::life::{End, Life};
 use super::model::{Checked, Violation, ensure};
 use super::world::{History, Mutation, World};
@@ -24,9 +28,6 @@ const AUDIT_BYTES: usize = 8 << 10;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) mutation: Option<Mutation>,
-    /// Requests of the catalog do not fail at random, only in outages, and a step's background work
-    /// ends before the next step begins: then one seed is one history.
-    pub(crate) repeatable: bool,
 }
 
 /// What came of a seed.
@@ -38,10 +39,6 @@ pub(crate) struct Outcome {
 /// Runs one seed.
 pub(crate) fn simulate(seed: u64, options: Options) -> Outcome {
     let mut world = World::new(seed, options.mutation);
-    world.one_at_a_time = options.repeatable;
-    if options.repeatable {
-        world.mix.catalog = Default::default();
-    }
     let verdict = catch_unwind(AssertUnwindSafe(|| all_of(&mut world)));
     let verdict = verdict.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -60,10 +57,10 @@ fn all_of(world: &mut World) -> Checked {
             world.let_it_rain();
         } else {
             // Somebody repairs what keeps it from opening.
-            world.weather.lock().clear();
+            world.plan.clear();
         }
     }
-    world.weather.lock().clear();
+    world.plan.clear();
     in_a_process(heal(world))?;
     world.data_dir_id = world.environment.entropy.uuid();
     in_a_process(audit(world))
@@ -86,25 +83,24 @@ fn live(world: &mut World, steps: &mut u64) -> Checked<End> {
         let Some(broker) = Broker::open(world).await? else { return Ok(End::NotOpened) };
         let mut life = Life::new(world, broker);
         let end = life.run(steps).await?;
-        let wal = life.broker.wal.clone();
-        let lies = life.world.mutation == Some(Mutation::AcksBeforeDurable);
-        let stopped = matches!(end, End::Stopped { .. });
-        let left = wal.crash(&mut life.world.dice, lies && !stopped);
+        life.leave_disk(end);
         life.collect()?;
-        let wiped = end == End::Stopped { complete: true };
-        life.world.disk = if wiped { Vec::new() } else { left };
         Ok(end)
     });
     drop(machine);
     world.producers.iter_mut().for_each(|producer| producer.disconnect());
-    let mut weather = world.weather.lock();
-    (weather.outage, weather.trims_early) = (false, None);
-    drop(weather);
+    world.consumers.iter_mut().for_each(|consumer| consumer.polls = false);
+    world.plan.set_outage(Outage::None);
+    world.plan.on_applied(None);
     end
 }
 
 async fn open(world: &mut World) -> Checked<Broker> {
-    let opened = Broker::open(world).await?;
+    let mut opened = Broker::open(world).await?;
+    if opened.is_none() {
+        // A log that rotted is refused once, and then replaced.
+        opened = Broker::open(world).await?;
+    }
     opened.ok_or(Violation { rule: "stuck", detail: "nothing fails, and it does not open".into() })
 }
 
@@ -118,7 +114,9 @@ async fn heal(world: &mut World) -> Checked {
         for index in &waiting {
             life.send(*index)?;
         }
-        life.broker.wal.sync(life.broker.wal.waiting());
+        while life.broker.wal.waiting() > 0 {
+            life.broker.wal.sync(usize::MAX);
+        }
         life.collect()?;
         life.broker.storage.flush().await.map_err(|error| Violation {
             rule: "stuck",
@@ -131,10 +129,36 @@ async fn heal(world: &mut World) -> Checked {
     }
     let stuck = life.world.producers.iter().any(|producer| producer.waits());
     ensure(!stuck, "stuck", || "a producer never got an answer".to_owned())?;
+    life.catch_up(ROUNDS_MAX).await?;
+    clean_up(&mut life).await?;
     let end = life.stop().await?;
     ensure(end == End::Stopped { complete: true }, "stuck", || format!("{end:?}"))?;
-    life.world.disk.clear();
+    life.world.disk = SimulatedDisk::default();
     Ok(())
+}
+
+/// Housekeeping, after which nothing is in the bucket that the catalog does not name.
+async fn clean_up(life: &mut Life<'_>) -> Checked {
+    let storage = life.broker.storage.clone();
+    storage.merge().await;
+    life.world.pass(DELETION_GRACE + ORPHAN_AGE).await;
+    storage.delete_due_objects().await;
+    let swept = storage.sweep().await;
+    let report = swept.map_err(|error| Violation {
+        rule: "stuck",
+        detail: format!("nothing fails, but the sweep does: {}", antiphon_storage::Chain(&error)),
+    })?;
+    life.world.history.note(format!("cleaned up {report:?}"));
+    let known = life.broker.catalog.known_objects(None, usize::MAX).await;
+    let known = known.map_err(|error| Violation { rule: "stuck", detail: error.to_string() })?;
+    let known: BTreeSet<_> = known.iter().map(|row| object_path(row.object_id)).collect();
+    let listed = life.world.bucket.list(Some(&OBJECTS_PREFIX.into())).try_collect::<Vec<_>>();
+    let listed = listed.await.expect("memory lists what it has");
+    let listed: BTreeSet<_> = listed.into_iter().map(|meta| meta.location).collect();
+    let orphans: Vec<_> = listed.difference(&known).collect();
+    ensure(orphans.is_empty(), "orphan", || format!("nobody names {orphans:?}"))?;
+    let missing: Vec<_> = known.difference(&listed).collect();
+    ensure(missing.is_empty(), "lost", || format!("not in the bucket: {missing:?}"))
 }
 
 /// The disk is gone; a new machine finds everything in the bucket.

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_common::{Environment, ManualClock, ProducerId, SeededEntropy, Timestamp};
-use antiphon_wal::Replayed;
+use antiphon_storage::store::OBJECTS_PREFIX;
+use antiphon_storage::store::faults::{Fault, FaultPlan, Operation, Rule};
+use antiphon_wal::simulated::SimulatedDisk;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use parking_lot::Mutex;
+use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::bucket::{Rates, Weather};
+use super::consumer::Consumer;
 use super::dice::Dice;
+use super::fixed;
 use super::model::Partition;
 use super::producer::Producer;
 
@@ -31,56 +34,123 @@ pub(crate) enum Mutation {
     TrimsEarly,
     /// Reads come back as the bucket or the network mangled them.
     SkipsCrc,
+    /// The write-ahead log's recovery hands out frames that the disk mangled.
+    SkipsLogCrc,
+    /// The bucket overwrites where it was told to create: nobody is fenced.
+    IgnoresCreate,
+}
+
+impl Mutation {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::AcksBeforeDurable,
+        Self::ForgetsProducers,
+        Self::TrimsEarly,
+        Self::SkipsCrc,
+        Self::SkipsLogCrc,
+        Self::IgnoresCreate,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::AcksBeforeDurable => "acks-before-durable",
+            Self::ForgetsProducers => "forgets-producers",
+            Self::TrimsEarly => "trims-early",
+            Self::SkipsCrc => "skips-crc",
+            Self::SkipsLogCrc => "skips-log-crc",
+            Self::IgnoresCreate => "ignores-create",
+        }
+    }
 }
 
 /// How often what happens: one random mix for each seed, some of it switched off (swarm testing,
 /// Groce et al. 2012), because rare faults show best when common ones are away.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mix {
     pub(crate) steps: u64,
     pub(crate) produce: u64,
     pub(crate) sync: u64,
     pub(crate) read: u64,
+    pub(crate) consume: u64,
     pub(crate) flush: u64,
     pub(crate) delete: u64,
     pub(crate) retention: u64,
+    pub(crate) merge: u64,
+    pub(crate) sweep: u64,
     pub(crate) disconnect: u64,
     pub(crate) outage: u64,
+    pub(crate) no_space: u64,
     pub(crate) crash: u64,
+    pub(crate) rot: u64,
+    pub(crate) rival: u64,
     pub(crate) stop: u64,
-    pub(crate) history: Rates,
-    pub(crate) catalog: Rates,
+    rain: Vec<Rule>,
 }
 
 impl Mix {
     fn of(dice: &mut Dice) -> Self {
         let mut sometimes = |weight: u64| if dice.chance(700) { dice.below(weight) + 1 } else { 0 };
-        let mut rates = |scale: u64| Rates {
-            request_lost: sometimes(80 * scale),
-            reply_lost: sometimes(60 * scale),
-            slow: sometimes(150 * scale),
-            flipped: sometimes(60 * scale),
-        };
-        let (history, catalog) = (rates(2), rates(1));
+        let rain = rain(&mut sometimes);
         Self {
             steps: 150 + sometimes(150),
             produce: 40,
             sync: 20,
             read: 15,
+            consume: sometimes(15),
             flush: 2 + sometimes(10),
             delete: sometimes(4),
             retention: sometimes(4),
+            merge: sometimes(6),
+            sweep: sometimes(3),
             disconnect: sometimes(4),
             outage: sometimes(2),
+            no_space: sometimes(2),
             crash: 1 + sometimes(3),
+            rot: sometimes(2),
+            rival: sometimes(2),
             stop: sometimes(2),
-            history,
-            catalog,
+            rain,
         }
     }
 }
 
-/// The run so far, for whoever has to understand it, and its hash.
+/// What goes wrong with requests, and how often of a thousand. Bodies of the catalog's files are
+/// spared: its database has checksums and tests of its own.
+fn rain(sometimes: &mut impl FnMut(u64) -> u64) -> Vec<Rule> {
+    let slow = |most: u64| Fault::Slow(Duration::from_millis(20), Duration::from_millis(most));
+    let history = [
+        (Fault::RequestLost, 160),
+        (Fault::ReplyLost, 120),
+        (Fault::Unavailable, 100),
+        (Fault::Throttled, 100),
+        (Fault::Full, 60),
+        (slow(3000), 300),
+        (Fault::FlippedBit, 60),
+        (Fault::TruncatedBody, 60),
+        (Fault::BrokenBody, 60),
+        (Fault::WrongRange, 60),
+    ];
+    let catalog = [
+        (Fault::RequestLost, 80),
+        (Fault::ReplyLost, 60),
+        (Fault::Unavailable, 50),
+        (slow(3000), 150),
+    ];
+    let mut rules = Vec::new();
+    for (below, faults) in [(OBJECTS_PREFIX, &history[..]), ("catalog", &catalog[..])] {
+        for (fault, weight) in faults {
+            rules.push(Rule::new(*fault).below(below).chance(sometimes(*weight)));
+        }
+    }
+    rules.push(Rule::new(Fault::Stale).on([Operation::List]).chance(sometimes(500)));
+    // A store whose every request takes a second.
+    let second = Fault::Slow(Duration::from_secs(1), Duration::from_secs(1));
+    if sometimes(10) == 10 {
+        rules.push(Rule::new(second).on([Operation::Put, Operation::Get, Operation::List]));
+    }
+    rules
+}
+
+/// The run so far, for whoever has to understand it, and to compare.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     lines: Vec<String>,
@@ -89,14 +159,6 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn note(&mut self, line: impl Into<String>) {
         self.lines.push(line.into());
-    }
-
-    /// FNV-1a over all lines.
-    pub(crate) fn hash(&self) -> u64 {
-        let bytes = self.lines.iter().flat_map(|line| line.bytes().chain([b'\n']));
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
     }
 
     pub(crate) fn lines(&self) -> &[String] {
@@ -110,16 +172,20 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) mix: Mix,
     pub(crate) mutation: Option<Mutation>,
-    /// A step's background work ends before the next step begins.
-    pub(crate) one_at_a_time: bool,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) environment: Environment,
     pub(crate) bucket: Arc<dyn ObjectStore>,
-    pub(crate) weather: Arc<Mutex<Weather>>,
-    pub(crate) disk: Vec<Replayed>,
+    pub(crate) plan: FaultPlan,
+    pub(crate) disk: SimulatedDisk,
+    /// The disk before a bit of it rotted.
+    pub(crate) before_rot: Option<SimulatedDisk>,
+    /// Openings of the log so far.
+    pub(crate) openings: u64,
+    pub(crate) scratch: TempDir,
     pub(crate) data_dir_id: Uuid,
     pub(crate) partitions: Vec<Partition>,
     pub(crate) producers: Vec<Producer>,
+    pub(crate) consumers: Vec<Consumer>,
     pub(crate) history: History,
 }
 
@@ -130,22 +196,26 @@ impl World {
         let clock = Arc::new(ManualClock::starting_at(STARTED_AT));
         let entropy = Arc::new(SeededEntropy::new(dice.next()));
         let environment = Environment { clock: Arc::clone(&clock) as _, entropy };
+        fixed::begin(dice.next(), Duration::from_millis(STARTED_AT.get() as u64));
         let producers = (0..PRODUCERS).map(|index| {
             let identity = (index % 3 != 2).then(|| ProducerId(1000 + index as i64));
             Producer::new(index, dice.index(PARTITIONS), identity)
         });
         Self {
             producers: producers.collect(),
-            weather: Arc::new(Mutex::new(Weather::new(Dice::new(seed ^ 0xb0cc)))),
+            consumers: (0..PARTITIONS).map(Consumer::new).collect(),
+            plan: FaultPlan::seeded(seed ^ 0xb0cc),
             data_dir_id: environment.entropy.uuid(),
             bucket: Arc::new(InMemory::new()),
-            disk: Vec::new(),
+            disk: SimulatedDisk::default(),
+            before_rot: None,
+            openings: 0,
+            scratch: scratch(),
             partitions: (0..PARTITIONS).map(Partition::new).collect(),
             history: History::default(),
             dice,
             mix,
             mutation,
-            one_at_a_time: false,
             clock,
             environment,
         }
@@ -158,12 +228,28 @@ impl World {
     /// Lets time pass, for the broker's clock and for its timers.
     pub(crate) async fn pass(&self, time: Duration) {
         self.clock.advance(time);
+        fixed::advance(time);
         tokio::time::sleep(time).await;
+    }
+
+    /// Whether bodies of history came back damaged at any time: a read may then say "corrupt".
+    pub(crate) fn damages_bodies(&self) -> bool {
+        let struck = self.plan.struck();
+        ["flipped bit", "truncated body", "broken body", "wrong range"]
+            .iter()
+            .any(|fault| struck.contains_key(fault))
     }
 
     /// From now on things go wrong as often as this run's mix says.
     pub(crate) fn let_it_rain(&self) {
-        let mut weather = self.weather.lock();
-        (weather.history, weather.catalog) = (self.mix.history, self.mix.catalog);
+        self.plan.clear();
+        self.mix.rain.iter().for_each(|rule| self.plan.add(rule.clone()));
     }
+}
+
+/// A folder for the files that recovery reads; in memory where the system has such a place.
+fn scratch() -> TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a folder for the log")
 }

@@ -151,39 +151,83 @@ mod tests {
         Behind::SealedLater,
     ];
 
+    /// The table again, as `docs/formats/wal.md` has it: a label, the words of the page, and what
+    /// they stand for.
     struct Row {
         label: &'static str,
+        words: [&'static str; 4],
         stops: &'static [Stop],
         behinds: &'static [Behind],
         proofs: &'static [bool],
         decision: Decision,
     }
 
-    /// The table again, as rows that must cover every combination exactly once.
-    const ROWS: [Row; 9] = [
+    const WHATEVER: &[bool] = &[false, true];
+    const NO_MARK: &[Stop] =
+        &[Stop::EndOfSegment, Stop::Blank, Stop::Stale, Stop::Torn, Stop::HeaderDamaged];
+
+    const ROWS: [Row; 10] = [
         Row {
-            label: "whole chain",
+            label: "continues",
+            words: [
+                "anything",
+                "next segment of the opening starts exactly there",
+                "any",
+                "go on there",
+            ],
             stops: &STOPS,
-            behinds: &[Behind::Continues, Behind::SealedHere],
-            proofs: &[false, true],
+            behinds: &[Behind::Continues],
+            proofs: WHATEVER,
             decision: Decision::GoOn,
         },
         Row {
-            label: "lost after a recovery",
+            label: "sealed-here",
+            words: [
+                "anything",
+                "a later opening starts exactly there",
+                "any",
+                "go on there; the rest is void",
+            ],
+            stops: &STOPS,
+            behinds: &[Behind::SealedHere],
+            proofs: WHATEVER,
+            decision: Decision::GoOn,
+        },
+        Row {
+            label: "sealed-later",
+            words: [
+                "anything",
+                "a later opening starts later",
+                "any",
+                "corrupt: recovered before, gone now",
+            ],
             stops: &STOPS,
             behinds: &[Behind::SealedLater],
-            proofs: &[false, true],
+            proofs: WHATEVER,
             decision: Decision::Refuse(RecoveredFrameLost),
         },
         Row {
             label: "overlap",
+            words: [
+                "anything",
+                "next segment of the opening starts earlier",
+                "any",
+                "corrupt: two segments claim one frame",
+            ],
             stops: &STOPS,
             behinds: &[Behind::Overlaps],
-            proofs: &[false, true],
+            proofs: WHATEVER,
             decision: Decision::Refuse(SegmentsOverlap),
         },
         Row {
-            label: "flipped bit, lost write or missing segment before the durable position",
+            label: "acknowledged-lost",
+            words: [
+                "anything",
+                "nothing, or a segment of the opening that starts later",
+                "yes",
+                "corrupt: flipped bit, lost write or missing segment in front of the durable \
+                 position",
+            ],
             stops: &STOPS,
             behinds: &[Behind::Nothing, Behind::SkipsAhead],
             proofs: &[true],
@@ -191,35 +235,55 @@ mod tests {
         },
         Row {
             label: "clean",
+            words: ["end mark", "nothing", "no", "clean end"],
             stops: &[Stop::EndMark],
             behinds: &[Behind::Nothing],
             proofs: &[false],
             decision: Decision::End(Ending::Clean),
         },
         Row {
-            label: "frames after a clean close",
+            label: "after-end-mark",
+            words: [
+                "end mark",
+                "a segment of the opening that starts later",
+                "no",
+                "corrupt: frames after a clean close",
+            ],
             stops: &[Stop::EndMark],
             behinds: &[Behind::SkipsAhead],
             proofs: &[false],
             decision: Decision::Refuse(FramesAfterEndMark),
         },
         Row {
-            label: "crash between writes, also over stale frames of a recycled file",
+            label: "between-writes",
+            words: [
+                "end of file, zeros, frame of an earlier life",
+                "nothing",
+                "no",
+                "end: crash between writes",
+            ],
             stops: &[Stop::EndOfSegment, Stop::Blank, Stop::Stale],
             behinds: &[Behind::Nothing],
             proofs: &[false],
             decision: Decision::End(Ending::Unclean),
         },
         Row {
-            label: "torn tail, or torn header of the newest segment",
+            label: "torn-tail",
+            words: ["other bytes, or a damaged header", "nothing", "no", "end: torn tail"],
             stops: &[Stop::Torn, Stop::HeaderDamaged],
             behinds: &[Behind::Nothing],
             proofs: &[false],
             decision: Decision::End(Ending::TornTail),
         },
         Row {
-            label: "torn group before an intact one in the next segment",
-            stops: &[Stop::EndOfSegment, Stop::Blank, Stop::Stale, Stop::Torn, Stop::HeaderDamaged],
+            label: "torn-before-intact",
+            words: [
+                "anything but an end mark",
+                "a segment of the opening that starts later",
+                "no",
+                "end: torn tail; what stands behind is void",
+            ],
+            stops: NO_MARK,
             behinds: &[Behind::SkipsAhead],
             proofs: &[false],
             decision: Decision::End(Ending::TornTail),
@@ -244,5 +308,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_page_has_the_same_rows_in_the_same_words() {
+        let page = include_str!("../../../docs/formats/wal.md");
+        let heading = "| row | what stands there |";
+        let table = page.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+        let written: Vec<_> = table.take_while(|line| line.starts_with('|')).collect();
+        let rendered = ROWS.map(|row| format!("| `{}` | {} |", row.label, row.words.join(" | ")));
+        assert_eq!(written, rendered);
     }
 }

@@ -2,15 +2,19 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use antiphon_common::{ByteCount, Environment, Lsn, WalEpoch};
 use antiphon_wal::conformance::{Outcomes, payload};
 use antiphon_wal::{
-    FileWal, FileWalOptions, Finding, FrameHeader, HeaderState, OpenError, RecoveryReport,
-    Replayed, inspect,
+    DiskOperation, FileWal, FileWalOptions, Finding, FrameHeader, HeaderState, OpenError,
+    RecoveryReport, Replayed, Wal, inspect,
 };
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 pub(crate) const SEGMENT: u64 = 64 << 10;
@@ -114,4 +118,59 @@ pub(crate) fn flip(path: &Path, position: u64) {
 pub(crate) fn overwrite(path: &Path, position: u64, bytes: &[u8]) {
     let file = OpenOptions::new().write(true).open(path).expect("opens");
     file.write_all_at(bytes, position).expect("written");
+}
+
+/// Runs a log in which the group of frame 4 is stuck in front of the disk while the group of frame
+/// 5 is written, and returns the files at that moment.
+pub(crate) fn torn_before_intact(segment_bytes: u64, large: usize) -> TempDir {
+    let live = folder();
+    let ((at_disk, reached), (release, released)) = (channel(), channel::<()>());
+    let released = Mutex::new(released);
+    let mut options = options(live.path(), 1);
+    options.segment_bytes.0 = segment_bytes;
+    options.disk_hook = Some(Arc::new(move |operation| {
+        if let DiskOperation::WriteGroup { first_lsn: Lsn(4), .. } = operation {
+            at_disk.send(()).map_err(io::Error::other)?;
+            released.lock().recv().map_err(io::Error::other)?;
+        }
+        Ok(())
+    }));
+    let (wal, ..) = open_with(options).expect("opens");
+    append_groups(&wal, 1..=3);
+    let outcomes = Outcomes::default();
+    outcomes.append(&wal, 4, &vec![4; large]).expect("room");
+    reached.recv().expect("frame 4 reaches the disk");
+    let groups = wal.stats().groups;
+    outcomes.append(&wal, 5, &payload(5)).expect("room");
+    while wal.stats().groups == groups {
+        std::thread::yield_now();
+    }
+    assert!(outcomes.is_empty(), "5 is written, and must not be acknowledged before 4");
+    assert_eq!(wal.durable(), Lsn(3));
+    let copy = crash_copy(live.path());
+    release.send(()).expect("the writer waits");
+    assert_eq!((outcomes.next_durable().0, outcomes.next_durable().0), (4, 5));
+    copy
+}
+
+/// Three segments or more, all of one opening.
+pub(crate) fn long_log() -> TempDir {
+    let log = crashed_log(60);
+    assert!(segments(log.path()).len() >= 3, "long enough");
+    log
+}
+
+/// Bit by bit, independent of the implementation under test.
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |sum: u32, _| if sum & 1 == 1 { (sum >> 1) ^ 0x82f6_3b78 } else { sum >> 1 };
+    !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
+}
+
+/// Changes a segment's header and makes its checksum right again, so that what it says is believed.
+pub(crate) fn rewrite_header(path: &Path, change: impl FnOnce(&mut [u8])) {
+    let mut bytes = fs::read(path).expect("read");
+    change(&mut bytes[..64]);
+    let covered: Vec<u8> = [&bytes[..12], &bytes[16..64]].concat();
+    bytes[12..16].copy_from_slice(&crc32c(&covered).to_le_bytes());
+    fs::write(path, bytes).expect("written");
 }
