@@ -9,6 +9,7 @@
 //! The steps and names are the library's, so that its listings skip what a crash leaves: a file under
 //! the key plus `#` and a number, made durable, then linked to its key, which fails if the key exists.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -28,12 +29,72 @@ const STAGING_NAMES_MAX: u32 = 1000;
 /// Creates the file at `path` with `payload`, durably, unless there is one: then the error's kind is
 /// `AlreadyExists`.
 pub(super) fn put(path: &Path, payload: &PutPayload) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    create_folders(folder)?;
-    let staging = Staging::create(path)?;
-    staging.write(payload)?;
-    fs::hard_link(&staging.path, path)?;
-    sync_folder(folder)
+    let mut file = FilePut::create(path)?;
+    file.allocate(payload.content_length())?;
+    for slice in payload.iter() {
+        file.write(slice)?;
+    }
+    file.finish()
+}
+
+/// A file that is written piece by piece, and gets its name when it is complete.
+#[derive(Debug)]
+pub(super) struct FilePut {
+    path: PathBuf,
+    staging: Staging,
+    /// Bytes written to the file; a multiple of the alignment until the end.
+    written: u64,
+    chunk: Chunk,
+}
+
+impl FilePut {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        create_folders(folder_of(path)?)?;
+        let staging = Staging::create(path)?;
+        Ok(Self { path: path.to_owned(), staging, written: 0, chunk: Chunk::new() })
+    }
+
+    /// A full disk is found out before anything is written, and the file is in few pieces.
+    fn allocate(&self, bytes: usize) -> io::Result<()> {
+        match fallocate(&self.staging.file, FallocateFlags::empty(), 0, bytes.max(1) as u64) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            bytes = self.chunk.fill(bytes);
+            if self.chunk.filled == CHUNK_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let length = self.chunk.filled as u64;
+        self.staging.write_chunk(self.chunk.padded(), self.written)?;
+        self.written += length;
+        self.chunk.filled = 0;
+        Ok(())
+    }
+
+    /// Makes it durable and gives it its name.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        if self.chunk.filled > 0 {
+            self.flush()?;
+        }
+        // The last chunk was filled up to the alignment.
+        self.staging.file.set_len(self.written)?;
+        self.staging.file.sync_all()?;
+        fs::hard_link(&self.staging.path, &self.path)?;
+        sync_folder(folder_of(&self.path)?)
+    }
+}
+
+fn folder_of(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// Creates `folder` and makes each new name durable.
@@ -54,6 +115,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// A file under a name that is no key; removed when dropped.
+#[derive(Debug)]
 struct Staging {
     path: PathBuf,
     file: File,
@@ -72,27 +134,6 @@ impl Staging {
             }
         }
         Err(io::Error::other("no name is free for a temporary file"))
-    }
-
-    fn write(&self, payload: &PutPayload) -> io::Result<()> {
-        self.allocate(payload.content_length())?;
-        let mut chunks = Chunks::new(payload);
-        let mut position = 0;
-        while let Some(chunk) = chunks.next() {
-            self.write_chunk(chunk, position)?;
-            position += chunk.len() as u64;
-        }
-        // The last chunk was filled up to the alignment.
-        self.file.set_len(payload.content_length() as u64)?;
-        self.file.sync_all()
-    }
-
-    /// A full disk is found out before anything is written, and the file is in few pieces.
-    fn allocate(&self, bytes: usize) -> io::Result<()> {
-        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes.max(1) as u64) {
-            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn write_chunk(&self, chunk: &[u8], position: u64) -> io::Result<()> {
@@ -131,41 +172,40 @@ fn buffered(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
 }
 
-/// A payload in aligned pieces of [`CHUNK_BYTES`]; the last one is filled up with zeros.
-struct Chunks<'a> {
-    payload: &'a PutPayload,
-    slice: usize,
-    offset: usize,
+/// Aligned memory for [`CHUNK_BYTES`].
+struct Chunk {
     buffer: Vec<u8>,
     start: usize,
+    filled: usize,
 }
 
-impl<'a> Chunks<'a> {
-    fn new(payload: &'a PutPayload) -> Self {
-        let room = CHUNK_BYTES.min(payload.content_length().next_multiple_of(ALIGNMENT));
-        let buffer = vec![0; room + ALIGNMENT];
+impl Chunk {
+    fn new() -> Self {
+        let buffer = vec![0; CHUNK_BYTES + ALIGNMENT];
         let start = buffer.as_ptr().align_offset(ALIGNMENT);
-        Self { payload, slice: 0, offset: 0, buffer, start }
+        Self { buffer, start, filled: 0 }
     }
 
-    fn next(&mut self) -> Option<&[u8]> {
-        let end = self.buffer.len() - ALIGNMENT + self.start;
-        let chunk = &mut self.buffer[self.start..end];
-        let mut filled = 0;
-        let slices: &[bytes::Bytes] = self.payload.as_ref();
-        while let Some(slice) = slices.get(self.slice).filter(|_| filled < chunk.len()) {
-            let rest = &slice[self.offset..];
-            let taken = rest.len().min(chunk.len() - filled);
-            chunk[filled..filled + taken].copy_from_slice(&rest[..taken]);
-            filled += taken;
-            self.offset += taken;
-            if self.offset == slice.len() {
-                (self.slice, self.offset) = (self.slice + 1, 0);
-            }
-        }
-        let padded = filled.next_multiple_of(ALIGNMENT);
-        chunk[filled..padded].fill(0);
-        (filled > 0).then_some(&self.buffer[self.start..self.start + padded])
+    /// Takes what there is room for and returns the rest.
+    fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (taken, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.filled));
+        let from = self.start + self.filled;
+        self.buffer[from..from + taken.len()].copy_from_slice(taken);
+        self.filled += taken.len();
+        rest
+    }
+
+    /// What was filled, and zeros up to the alignment.
+    fn padded(&mut self) -> &[u8] {
+        let padded = self.filled.next_multiple_of(ALIGNMENT);
+        self.buffer[self.start + self.filled..self.start + padded].fill(0);
+        &self.buffer[self.start..self.start + padded]
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk").field("filled", &self.filled).finish_non_exhaustive()
     }
 }
 

@@ -120,7 +120,7 @@ impl Store {
 }
 
 /// The error in the words that the client library has for it.
-fn as_client_error(path: &Path, error: std::io::Error) -> object_store::Error {
+pub(super) fn as_client_error(path: &Path, error: std::io::Error) -> object_store::Error {
     let (path, source) = (path.to_string(), Box::new(error));
     match source.kind() {
         std::io::ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path, source },
