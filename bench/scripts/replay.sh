@@ -33,7 +33,7 @@ parse_replay_options() {
 
 # Every cache of the broker is far smaller than the history.
 choose_replay_sizes() {
-  tail_memory=128MiB cache_memory=32MiB flush_seconds=5
+  tail_memory=128MiB cache_memory=64MiB flush_seconds=5
   if ((quick)); then
     history=${history:-1GiB} loads=${loads:-1,4,4@0} rounds=${rounds:-1}
     seconds=4 warmup_seconds=1 alone_seconds=3
