@@ -293,19 +293,29 @@ impl<'a> Life<'a> {
         asked: i64,
         runs: Vec<Bytes>,
     ) -> Checked<i64> {
-        let mangles = self.world.mutation == Some(Mutation::SkipsCrc);
-        let runs = match runs.split_first() {
-            Some((first, rest)) if mangles && self.world.dice.chance(50) => {
-                let mut first = BytesMut::from(&first[..]);
-                flip_bit(&mut first, self.world.dice.next());
-                [vec![first.freeze()], rest.to_vec()].concat()
-            }
-            _ => runs,
-        };
+        let runs = self.mutate(runs);
         self.observe()?;
         let next = self.world.partitions[partition].read(asked, &runs)?;
         self.world.history.note(format!("read p{partition} {asked}..{next}"));
         Ok(next)
+    }
+
+    /// What the defects on purpose make of a read.
+    fn mutate(&mut self, mut runs: Vec<Bytes>) -> Vec<Bytes> {
+        let mutation = self.world.mutation;
+        let mangles = mutation == Some(Mutation::SkipsCrc);
+        let skips = mutation == Some(Mutation::SkipsBatches) && runs.len() > 1;
+        if !(mangles || skips) || !self.world.dice.chance(50) {
+            return runs;
+        }
+        if skips {
+            runs.remove(0);
+        } else if let Some(first) = runs.first_mut() {
+            let mut mangled = BytesMut::from(&first[..]);
+            flip_bit(&mut mangled, self.world.dice.next());
+            *first = mangled.freeze();
+        }
+        runs
     }
 
     /// Both processes flush, if there are two: only the one that owns the store may succeed.

@@ -38,16 +38,22 @@ pub(crate) enum Mutation {
     SkipsLogCrc,
     /// The bucket overwrites where it was told to create: nobody is fenced.
     IgnoresCreate,
+    /// Reads leave out what they should begin with.
+    SkipsBatches,
+    /// What crashes leave in the bucket stays there.
+    LeavesOrphans,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::AcksBeforeDurable,
         Self::ForgetsProducers,
         Self::TrimsEarly,
         Self::SkipsCrc,
         Self::SkipsLogCrc,
         Self::IgnoresCreate,
+        Self::SkipsBatches,
+        Self::LeavesOrphans,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +64,8 @@ impl Mutation {
             Self::SkipsCrc => "skips-crc",
             Self::SkipsLogCrc => "skips-log-crc",
             Self::IgnoresCreate => "ignores-create",
+            Self::SkipsBatches => "skips-batches",
+            Self::LeavesOrphans => "leaves-orphans",
         }
     }
 }
