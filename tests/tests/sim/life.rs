@@ -112,6 +112,7 @@ impl<'a> Life<'a> {
             mix.merge,
             mix.sweep,
             mix.consume,
+            mix.commit,
             mix.disconnect,
             mix.outage,
             mix.no_space,
@@ -130,12 +131,13 @@ impl<'a> Life<'a> {
             6 => self.merge(),
             7 => self.sweep(),
             8 => self.consume()?,
-            9 => self.disconnect(),
-            10 => self.outage(),
-            11 => self.fill_disk(),
-            12 => return Ok(Some(End::Crashed)),
-            13 => return Ok(Some(End::Rotten)),
-            14 => return self.overtake().await,
+            9 => self.commit().await?,
+            10 => self.disconnect(),
+            11 => self.outage(),
+            12 => self.fill_disk(),
+            13 => return Ok(Some(End::Crashed)),
+            14 => return Ok(Some(End::Rotten)),
+            15 => return self.overtake().await,
             _ => return self.stop().await.map(Some),
         }
         Ok(None)
@@ -176,6 +178,9 @@ impl<'a> Life<'a> {
             for answer in producer.collect(&mut self.world.partitions[producer.partition])? {
                 self.world.history.note(format!("ack {answer}"));
             }
+        }
+        for confirmed in self.broker.groups.collect(&mut self.world.committed) {
+            self.world.history.note(confirmed);
         }
         self.observe()
     }
@@ -407,6 +412,25 @@ impl<'a> Life<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// A consumer commits where it is, if the coordinator has read its partition.
+    async fn commit(&mut self) -> Checked {
+        if !self.load_groups().await? {
+            self.world.history.note("groups not loaded");
+            return Ok(());
+        }
+        let index = self.world.dice.index(self.world.consumers.len());
+        let offset = self.world.consumers[index].position;
+        self.broker.groups.commit(index, offset, &mut self.world.committed);
+        if self.world.mutation == Some(Mutation::ConfirmsEarly) {
+            self.world.committed[index].confirm(offset);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn load_groups(&mut self) -> Checked<bool> {
+        self.broker.groups.load(&self.world.committed).await
     }
 
     /// Nothing goes wrong any more: every consumer comes to the end.

@@ -10,7 +10,7 @@
 //!     v
 //!   life      steps: produce, sync, read, consume, flush, delete, expire, merge, sweep, disconnect,
 //!     |              outage, full disk, crash, rot, a rival, stop
-//!     |            producer   consumer   payload
+//!     |            producer   consumer   payload   groups: the real coordinator
 //!   broker    Storage + SlateCatalog
 //!     |            antiphon_wal::simulated         the log's format and recovery on a disk in sectors
 //!     |            antiphon_storage::store::faults a bucket that fails by rule
@@ -48,8 +48,9 @@
 //! | C6 merges beside flushes and reads, no orphan, no early delete | reads and `lost` while merging; `orphan`: at the end the bucket is what the catalog names | `leaves-orphans`; a read whose object goes is planned again, so deleting early shows only when it is lost |
 //! | C7 faults of the bucket | every fault of the kit; `unexplained`: an error without a cause; `stuck`: nothing fails and nothing goes on | `ignores-create` |
 //! | C8 faults of the disk | torn and lost sectors, no room, a flipped bit in what was acked (`not-opened` unless refused as corrupt) | `skips-log-crc` |
+//! | C10 committed positions never go back | `commit`: the coordinator over a partition of its own, replayed by each process | `confirms-early` |
 //!
-//! Not here: a failing sync (`e2e/disks.rs`, `wal/tests/faults.rs`), memory (`hostile`), groups
+//! Not here: a failing sync (`e2e/disks.rs`, `wal/tests/faults.rs`), memory (`hostile`), rebalances
 //! (`coordinator/tests`, `e2e/groups.rs`), and liveness on real time (`e2e/crash.rs`).
 
 mod broker;
@@ -57,6 +58,7 @@ mod bucket;
 mod consumer;
 mod dice;
 mod fixed;
+mod groups;
 mod life;
 mod model;
 mod payload;
@@ -76,8 +78,9 @@ const SEEDS: u64 = 100;
 const SEEDS_PER_MUTATION: u64 = 40;
 /// What must have happened at least once within [`SEEDS`] histories: the first words of a line.
 /// Otherwise the simulation has stopped to simulate.
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 17] = [
     "ack",
+    "committed",
     "read",
     "deleted",
     "outage Refuses",
@@ -179,7 +182,7 @@ fn expect_caught(mutation: Mutation, rules: &[&str]) {
 
 #[test]
 fn an_ack_before_durability_is_caught() {
-    let rules = ["watermark-back", "lost", "offset-reused", "not-opened"];
+    let rules = ["watermark-back", "lost", "offset-reused", "not-opened", "commit"];
     expect_caught(Mutation::AcksBeforeDurable, &rules);
 }
 
@@ -220,4 +223,9 @@ fn reads_that_skip_are_caught() {
 #[test]
 fn orphans_are_caught() {
     expect_caught(Mutation::LeavesOrphans, &["orphan"]);
+}
+
+#[test]
+fn commits_confirmed_too_early_are_caught() {
+    expect_caught(Mutation::ConfirmsEarly, &["commit"]);
 }

@@ -174,6 +174,8 @@ async fn audit(world: &mut World) -> Checked {
     let broker = open(world).await?;
     let mut life = Life::new(world, broker);
     life.collect()?;
+    let loaded = life.load_groups().await?;
+    ensure(loaded, "stuck", || "nothing fails, but the groups cannot be read".to_owned())?;
     for partition in 0..life.broker.logs.len() {
         let (from, to) = read_all(&mut life, partition).await?;
         life.world.partitions[partition].audit(from, to)?;

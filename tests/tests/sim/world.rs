@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::consumer::Consumer;
 use super::dice::Dice;
 use super::fixed;
+use super::groups::Committed;
 use super::model::Partition;
 use super::producer::Producer;
 
@@ -42,10 +43,12 @@ pub(crate) enum Mutation {
     SkipsBatches,
     /// What crashes leave in the bucket stays there.
     LeavesOrphans,
+    /// A commit of a position is confirmed before it is durable.
+    ConfirmsEarly,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::AcksBeforeDurable,
         Self::ForgetsProducers,
         Self::TrimsEarly,
@@ -54,6 +57,7 @@ impl Mutation {
         Self::IgnoresCreate,
         Self::SkipsBatches,
         Self::LeavesOrphans,
+        Self::ConfirmsEarly,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -66,6 +70,7 @@ impl Mutation {
             Self::IgnoresCreate => "ignores-create",
             Self::SkipsBatches => "skips-batches",
             Self::LeavesOrphans => "leaves-orphans",
+            Self::ConfirmsEarly => "confirms-early",
         }
     }
 }
@@ -79,6 +84,7 @@ pub(crate) struct Mix {
     pub(crate) sync: u64,
     pub(crate) read: u64,
     pub(crate) consume: u64,
+    pub(crate) commit: u64,
     pub(crate) flush: u64,
     pub(crate) delete: u64,
     pub(crate) retention: u64,
@@ -104,6 +110,7 @@ impl Mix {
             sync: 20,
             read: 15,
             consume: sometimes(15),
+            commit: sometimes(8),
             flush: 2 + sometimes(10),
             delete: sometimes(4),
             retention: sometimes(4),
@@ -194,6 +201,7 @@ pub(crate) struct World {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) producers: Vec<Producer>,
     pub(crate) consumers: Vec<Consumer>,
+    pub(crate) committed: Vec<Committed>,
     pub(crate) history: History,
 }
 
@@ -212,6 +220,7 @@ impl World {
         Self {
             producers: producers.collect(),
             consumers: (0..PARTITIONS).map(Consumer::new).collect(),
+            committed: vec![Committed::default(); PARTITIONS],
             plan: FaultPlan::seeded(seed ^ 0xb0cc),
             data_dir_id: environment.entropy.uuid(),
             bucket: Arc::new(InMemory::new()),
