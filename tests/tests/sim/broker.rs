@@ -224,7 +224,7 @@ fn storage_options(opener: WalOpener) -> StorageOptions {
             bytes_max: 96 << 10,
             age: Duration::from_secs(10),
             first_look_after: Duration::ZERO,
-            pause_max: Duration::from_secs(1),
+            ..MergeOptions::default()
         },
         sweep: SweepOptions { age_min: ORPHAN_AGE, ..SweepOptions::default() },
         on_fatal: FatalReport(Arc::new(|_| {})),

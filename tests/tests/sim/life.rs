@@ -1,5 +1,7 @@
 //! The life of one process: what is asked of it, what it answers, and how it ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use antiphon_common::{ErrorKind, Offset};
@@ -24,6 +26,8 @@ const POLL_BYTES: usize = 6 << 10;
 const OUTAGE_MS_MAX: u64 = 60_000;
 /// How long a client waits for a bucket that does not answer at all.
 const CLIENT_LIMIT: Duration = Duration::from_secs(20);
+/// The longest that a process which is being killed goes on.
+const KILL_REQUESTS_MAX: u64 = 8;
 /// The longest time without room for another segment, in steps.
 const NO_SPACE_STEPS_MAX: u64 = 40;
 
@@ -117,6 +121,7 @@ impl<'a> Life<'a> {
             mix.outage,
             mix.no_space,
             mix.crash,
+            mix.kill,
             mix.rot,
             mix.rival,
             mix.stop,
@@ -136,8 +141,9 @@ impl<'a> Life<'a> {
             11 => self.outage(),
             12 => self.fill_disk(),
             13 => return Ok(Some(End::Crashed)),
-            14 => return Ok(Some(End::Rotten)),
-            15 => return self.overtake().await,
+            14 => return self.kill_between_requests().await.map(Some),
+            15 => return Ok(Some(End::Rotten)),
+            16 => return self.overtake().await,
             _ => return self.stop().await.map(Some),
         }
         Ok(None)
@@ -245,10 +251,27 @@ impl<'a> Life<'a> {
         Ok(None)
     }
 
+    /// Killed within a flush or a merge, right after one of its requests was carried out: no later one
+    /// reaches the bucket.
+    async fn kill_between_requests(&mut self) -> Checked<End> {
+        let after = self.world.dice.between(1, KILL_REQUESTS_MAX);
+        self.world.history.note(format!("killed after {after} requests"));
+        let (plan, left) = (self.world.plan.clone(), AtomicU64::new(after));
+        self.world.plan.on_applied(Some(Arc::new(move |_, _: &_| {
+            if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                plan.set_outage(Outage::Hangs(Duration::MAX));
+            }
+        })));
+        self.flush();
+        self.merge();
+        self.settle().await?;
+        Ok(End::Crashed)
+    }
+
     /// What this end leaves on the disk. After a complete stop the disk may be gone altogether.
     pub(crate) fn leave_disk(&mut self, end: End) {
-        let entropy = std::sync::Arc::clone(&self.world.environment.entropy);
-        let wal = std::sync::Arc::clone(&self.broker.wal);
+        let entropy = Arc::clone(&self.world.environment.entropy);
+        let wal = Arc::clone(&self.broker.wal);
         match end {
             // What it had belongs to the rival that did not open.
             End::NotOpened => return,

@@ -9,7 +9,7 @@
 //!     |  fixed     time and randomness of libc, too
 //!     v
 //!   life      steps: produce, sync, read, consume, flush, delete, expire, merge, sweep, disconnect,
-//!     |              outage, full disk, crash, rot, a rival, stop
+//!     |              outage, full disk, crash, kill between two requests, rot, a rival, stop
 //!     |            producer   consumer   payload   groups: the real coordinator
 //!   broker    Storage + SlateCatalog
 //!     |            antiphon_wal::simulated         the log's format and recovery on a disk in sectors
@@ -78,7 +78,7 @@ const SEEDS: u64 = 100;
 const SEEDS_PER_MUTATION: u64 = 40;
 /// What must have happened at least once within [`SEEDS`] histories: the first words of a line.
 /// Otherwise the simulation has stopped to simulate.
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 18] = [
     "ack",
     "committed",
     "read",
@@ -94,6 +94,7 @@ const EVENTS: [&str; 17] = [
     "log Clean",
     "log TornTail",
     "flush failed: Retry",
+    "killed after",
     "merged",
     "swept SweepReport",
 ];
