@@ -10,7 +10,7 @@ all_workloads=(startup partitions kill rows idle pressure "${load_workloads[@]}"
 
 choose_sizes() {
   if ((quick)); then
-    rounds=${rounds:-1} starts=3 idle_seconds=2 watch_seconds=15
+    rounds=${rounds:-1} starts=3 idle_seconds=2 watch_seconds=45
     bytes_1k=512MiB bytes_200=128MiB bytes_100p=64MiB bytes_history=512MiB bytes_warmup=128MiB
     bytes_killed=256MiB row_passes=1 bytes_replayed=512MiB seconds=5
   else
