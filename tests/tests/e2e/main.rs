@@ -14,6 +14,7 @@
 //!   groups       members, static members, commits that outlive a crash
 //!   stopping     SIGTERM in mid-produce; health and figures over HTTP
 //!   versions     every API in every version
+//!   isolation    replay beside live traffic, budgets, objects that cannot be read
 //!   scale        a thousand partitions; start-up time and memory of an idle broker
 //! ```
 
@@ -23,6 +24,7 @@ mod disks;
 mod duplicates;
 mod fetching;
 mod groups;
+mod isolation;
 mod moving;
 mod offsets;
 mod producing;
