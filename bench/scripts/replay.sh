@@ -33,7 +33,7 @@ parse_replay_options() {
 
 # Every cache of the broker is far smaller than the history.
 choose_replay_sizes() {
-  tail_memory=128MiB cache_memory=32MiB flush_seconds=5
+  tail_memory=128MiB cache_memory=64MiB flush_seconds=5
   if ((quick)); then
     history=${history:-1GiB} loads=${loads:-1,4,4@0} rounds=${rounds:-1}
     seconds=4 warmup_seconds=1 alone_seconds=3
@@ -47,9 +47,10 @@ choose_replay_sizes() {
 
 describe_replay() {
   echo "history $history over $replay_partitions partitions of 1 KiB records; loads $loads," \
-    "alone for $alone_seconds s; 300 requests/s of 256 bytes for $seconds s;" \
-    "Antiphon: tail $tail_memory, cache $cache_memory, history in MinIO on the same disk;" \
-    "Kafka: defaults, history in its log; both brokers and MinIO up, taking turns"
+    "alone for $alone_seconds s; 300 requests/s of 256 bytes for $seconds s"
+  [[ $systems != broker ]] || return 0
+  echo "; Antiphon: tail $tail_memory, cache $cache_memory, history in MinIO on the same disk;" \
+    "Kafka: defaults, history in its log; all of them up, taking turns"
 }
 
 start_replay_systems() {

@@ -15,8 +15,13 @@ pub(crate) const HISTORY_GETS: &str = "antiphon_history_gets_total";
 pub(crate) const HISTORY_READ_BYTES: &str = "antiphon_history_read_bytes_total";
 /// Bytes that are durable on the broker's disk and not in the bucket yet.
 pub(crate) const UNFLUSHED_BYTES: &str = "antiphon_unflushed_bytes";
-/// Memory that the broker may use, by budget.
-pub(crate) const MEMORY_BUDGETS: &str = "antiphon_memory_budget_bytes";
+/// Memory that the broker may use, one figure for each of its large budgets.
+pub(crate) const MEMORY_BUDGETS: [&str; 4] = [
+    "antiphon_tail_limit_bytes",
+    "antiphon_request_limit_bytes",
+    "antiphon_response_limit_bytes",
+    "antiphon_history_cache_limit_bytes",
+];
 
 /// Where a page is.
 #[derive(Clone, Debug)]
@@ -56,6 +61,11 @@ impl Page {
         let samples = self.0.lines().filter_map(|line| sample(line, name));
         samples.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
+
+    /// All of `names` together; `None` when one of them is missing.
+    pub(crate) fn sum(&self, names: &[&str]) -> Option<f64> {
+        names.iter().map(|name| self.value(name)).sum()
+    }
 }
 
 fn sample(line: &str, name: &str) -> Option<f64> {
@@ -77,6 +87,7 @@ mod tests {
             Page("# TYPE a counter\na_total{x=\"1\"} 3\na_total{x=\"} 2\"} 4\na 9\nab 1\n".into());
         assert_eq!(page.value("a_total"), Some(7.0));
         assert_eq!((page.value("a"), page.value("b")), (Some(9.0), None));
+        assert_eq!((page.sum(&["a", "ab"]), page.sum(&["a", "b"])), (Some(10.0), None));
     }
 
     #[test]

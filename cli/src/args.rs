@@ -92,13 +92,33 @@ pub(crate) struct ServeArguments {
     #[arg(long, env = "ANTIPHON_BROKER_ID", value_name = "ID")]
     pub(crate) broker_id: Option<i32>,
 
-    /// Memory for records that are not only in history, such as 256MiB [default: 256MiB]
+    /// Memory for records that are not only in history, such as 256MiB [default: 256MiB, less on small machines]
     #[arg(long, env = "ANTIPHON_TAIL_MEMORY", value_name = "SIZE")]
     pub(crate) tail_memory: Option<String>,
 
-    /// Memory for blocks of history [default: 64MiB]
+    /// Memory for requests that are being received or handled [default: 256MiB, less on small machines]
+    #[arg(long, env = "ANTIPHON_REQUEST_MEMORY", value_name = "SIZE")]
+    pub(crate) request_memory: Option<String>,
+
+    /// Memory for fetch answers that are being made or sent [default: 256MiB, less on small machines]
+    #[arg(long, env = "ANTIPHON_RESPONSE_MEMORY", value_name = "SIZE")]
+    pub(crate) response_memory: Option<String>,
+
+    /// Memory for blocks of history [default: 64MiB, less on small machines]
     #[arg(long, env = "ANTIPHON_CACHE_MEMORY", value_name = "SIZE")]
     pub(crate) cache_memory: Option<String>,
+
+    /// Whether reads of history from a bucket that are slow for their size are sent a second time [default: true]
+    #[arg(long, env = "ANTIPHON_HEDGE_READS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) hedge_reads: Option<bool>,
+
+    /// Bytes a second that reads of history may take from the store, such as 100MiB [default: no limit]
+    #[arg(long, env = "ANTIPHON_HISTORY_RATE", value_name = "SIZE")]
+    pub(crate) history_rate: Option<String>,
+
+    /// Bytes a second that merging and compaction may move while producers are at work [default: 32MiB]
+    #[arg(long, env = "ANTIPHON_BACKGROUND_RATE", value_name = "SIZE")]
+    pub(crate) background_rate: Option<String>,
 
     /// Disk for the write-ahead log [default: 4GiB]
     #[arg(long, env = "ANTIPHON_WAL_DISK", value_name = "SIZE")]
@@ -112,11 +132,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, env = "ANTIPHON_RETENTION_INTERVAL", value_name = "SECONDS")]
     pub(crate) retention_interval: Option<f64>,
 
-    /// Partitions of topics whose creator does not say [default: 1]
     /// Seconds between looks at what topics with cleanup.policy=compact have to compact [default: 15]
     #[arg(long, env = "ANTIPHON_COMPACTION_INTERVAL", value_name = "SECONDS")]
     pub(crate) compaction_interval: Option<f64>,
 
+    /// Partitions of topics whose creator does not say [default: 1]
     #[arg(long, env = "ANTIPHON_DEFAULT_PARTITIONS", value_name = "COUNT")]
     pub(crate) default_partitions: Option<i32>,
 

@@ -13,6 +13,7 @@ mod args;
 mod data_dir;
 mod inspect;
 mod logging;
+mod memory;
 mod serve;
 mod settings;
 

@@ -15,10 +15,11 @@ use object_store::path::Path as StorePath;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::args::ServeArguments;
 use crate::data_dir::{self, DataDir};
+use crate::memory::MemoryPlan;
 use crate::settings::{self, Settings};
 use crate::{EXIT_FATAL, logging};
 
@@ -34,6 +35,7 @@ const BLOCKING_THREADS_MAX: usize = 16;
 pub(crate) fn run(arguments: ServeArguments) -> Result<(), String> {
     let settings = settings::resolve(arguments)?;
     logging::start(&settings.log, settings.log_format)?;
+    report_memory(&settings.memory);
     let live = runtime("live", None)?;
     let history = runtime("history", Some(HISTORY_NICENESS))?;
     let outcome = live.block_on(serve(settings, &history));
@@ -41,6 +43,15 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<(), String> {
     history.shutdown_background();
     live.shutdown_background();
     outcome
+}
+
+fn report_memory(plan: &MemoryPlan) {
+    let (sum_mib, machine_mib) = (plan.sum >> 20, plan.machine.map(|bytes| bytes >> 20));
+    if plan.exceeds_machine() {
+        warn!(sum_mib, machine_mib, "memory budgets exceed this machine; full, it will be killed");
+    } else {
+        debug!(sum_mib, machine_mib, "memory budgets");
+    }
 }
 
 fn runtime(name: &'static str, niceness: Option<i32>) -> Result<Runtime, String> {

@@ -10,12 +10,14 @@ use antiphon_storage::StorageOptions;
 use antiphon_storage::store::StoreUrl;
 
 use crate::args::{LogFormat, ServeArguments, WalKind};
+use crate::memory::{self, MemoryPlan, Wishes};
 
 /// Everything that `serve` needs to know.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) broker: BrokerOptions,
     pub(crate) storage: StorageOptions,
+    pub(crate) memory: MemoryPlan,
     pub(crate) data_dir: PathBuf,
     pub(crate) store: StoreUrl,
     pub(crate) give_up_other_data_dir: bool,
@@ -38,9 +40,14 @@ pub(crate) fn resolve(arguments: ServeArguments) -> Result<Settings, String> {
         Some(url) => url.parse().map_err(|error| format!("--store {error}"))?,
         None => StoreUrl::File(absolute(&data_dir)?.join("store")),
     };
+    let memory = memory::plan(memory_wishes(&merged)?, memory::of_this_machine())?;
+    let mut broker = broker_options(&merged)?;
+    let mut storage = storage_options(&merged, &data_dir)?;
+    give_memory(&memory, &mut broker, &mut storage);
     Ok(Settings {
-        broker: broker_options(&merged)?,
-        storage: storage_options(&merged, &data_dir)?,
+        broker,
+        storage,
+        memory,
         store,
         data_dir,
         give_up_other_data_dir: merged.give_up_other_data_dir.unwrap_or(false),
@@ -74,6 +81,11 @@ fn merge(first: ServeArguments, second: ServeArguments) -> ServeArguments {
         broker_id: first.broker_id.or(second.broker_id),
         tail_memory: first.tail_memory.or(second.tail_memory),
         cache_memory: first.cache_memory.or(second.cache_memory),
+        request_memory: first.request_memory.or(second.request_memory),
+        response_memory: first.response_memory.or(second.response_memory),
+        hedge_reads: first.hedge_reads.or(second.hedge_reads),
+        history_rate: first.history_rate.or(second.history_rate),
+        background_rate: first.background_rate.or(second.background_rate),
         wal_disk: first.wal_disk.or(second.wal_disk),
         flush_interval: first.flush_interval.or(second.flush_interval),
         retention_interval: first.retention_interval.or(second.retention_interval),
@@ -111,11 +123,12 @@ fn broker_options(merged: &ServeArguments) -> Result<BrokerOptions, String> {
 
 fn storage_options(merged: &ServeArguments, data_dir: &Path) -> Result<StorageOptions, String> {
     let mut options = StorageOptions::new(data_dir);
-    if let Some(size) = &merged.tail_memory {
-        options.tail_bytes_max = bytes("--tail-memory", size, 16 << 20)?;
+    options.hedge_reads = merged.hedge_reads.unwrap_or(true);
+    if let Some(rate) = &merged.history_rate {
+        options.traffic.history_rate = Some(bytes("--history-rate", rate, 1 << 20)?);
     }
-    if let Some(size) = &merged.cache_memory {
-        options.cold_cache_bytes = bytes("--cache-memory", size, 4 << 20)?;
+    if let Some(rate) = &merged.background_rate {
+        options.traffic.background_rate = bytes("--background-rate", rate, 1 << 20)?;
     }
     if let Some(size) = &merged.wal_disk {
         options.wal_bytes_max = bytes("--wal-disk", size, 256 << 20)?;
@@ -130,6 +143,26 @@ fn storage_options(merged: &ServeArguments, data_dir: &Path) -> Result<StorageOp
         options.compaction_interval = duration("--compaction-interval", seconds)?;
     }
     Ok(options)
+}
+
+fn memory_wishes(merged: &ServeArguments) -> Result<Wishes, String> {
+    let wish = |flag, size: &Option<String>, least| {
+        size.as_deref().map(|size| bytes(flag, size, least)).transpose()
+    };
+    Ok(Wishes {
+        tail: wish("--tail-memory", &merged.tail_memory, 16 << 20)?,
+        requests: wish("--request-memory", &merged.request_memory, 4 << 20)?,
+        responses: wish("--response-memory", &merged.response_memory, 4 << 20)?,
+        cache: wish("--cache-memory", &merged.cache_memory, 4 << 20)?,
+    })
+}
+
+fn give_memory(plan: &MemoryPlan, broker: &mut BrokerOptions, storage: &mut StorageOptions) {
+    let budgets = plan.budgets;
+    storage.tail_bytes_max = budgets.tail;
+    storage.cold_cache_bytes = budgets.cache;
+    broker.limits.request_bytes_max = usize::try_from(budgets.requests).unwrap_or(usize::MAX);
+    broker.limits.response_bytes_max = usize::try_from(budgets.responses).unwrap_or(usize::MAX);
 }
 
 fn http_address(text: Option<&str>) -> Result<Option<SocketAddr>, String> {

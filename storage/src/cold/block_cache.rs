@@ -7,7 +7,7 @@
 //! The least recently used block goes first, except that blocks which a reader on its way through
 //! them has still to come to stay as long as there are others; see [`super::convoy`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,6 +31,16 @@ pub(super) struct Span {
     pub(super) first: Offset,
     pub(super) last: Offset,
     /// Its length.
+    pub(super) bytes: u64,
+}
+
+/// What a reader is about to load.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) reader: ReaderId,
+    pub(super) partition: PartitionId,
+    /// Where it starts, and how long it is.
+    pub(super) offset: Offset,
     pub(super) bytes: u64,
 }
 
@@ -155,21 +165,22 @@ impl BlockCache {
         }
     }
 
-    /// Whether whoever loads the block at `offset` gets further ahead of the readers behind it than
-    /// the cache reaches.
-    pub(super) fn is_too_far_ahead(&self, partition: PartitionId, offset: Offset) -> bool {
-        let mut held = self.held.lock();
-        held.straggler(self.capacity, ReaderId::NOBODY, partition, offset).is_some()
-    }
-
-    /// Before `reader` loads the block at `offset`, which nobody has loaded: waits for the readers
-    /// behind it, as the convoy's rules say.
-    pub(super) async fn keep_together(
+    /// Whether whoever loads `bytes` from `offset` on gets further ahead of the readers behind it
+    /// than the cache reaches.
+    pub(super) fn is_too_far_ahead(
         &self,
-        reader: ReaderId,
         partition: PartitionId,
         offset: Offset,
-    ) {
+        bytes: u64,
+    ) -> bool {
+        let load = Load { reader: ReaderId::NOBODY, partition, offset, bytes };
+        self.held.lock().straggler(self.capacity, &load).is_some()
+    }
+
+    /// Before `load`, of blocks that nobody has loaded: waits for the readers behind it, as the
+    /// convoy's rules say.
+    pub(super) async fn keep_together(&self, load: &Load) {
+        let Load { reader, partition, .. } = *load;
         if reader == ReaderId::NOBODY {
             return;
         }
@@ -178,7 +189,7 @@ impl BlockCache {
             let moved = self.progress.notified();
             let credit = {
                 let mut held = self.held.lock();
-                let slowest = held.straggler(self.capacity, reader, partition, offset);
+                let slowest = held.straggler(self.capacity, load);
                 let Some(slowest) = slowest else { return };
                 let credit = held.readers.credit(reader, partition);
                 if credit.is_zero() {
@@ -218,10 +229,13 @@ impl Held {
             return;
         }
         let needed = self.needed();
-        let idle: Vec<BlockKey> =
-            self.by_use.values().filter(|key| !needed.contains(*key)).copied().collect();
-        let in_use: Vec<BlockKey> = self.by_use.values().copied().collect();
-        for key in idle.into_iter().chain(in_use) {
+        let idle = self.by_use.values().filter(|key| !needed.contains_key(*key)).copied();
+        let mut order: Vec<BlockKey> = idle.collect();
+        // Then what is needed latest, counted in blocks.
+        let mut in_use: Vec<(BlockKey, usize)> = needed.into_iter().collect();
+        in_use.sort_unstable_by_key(|(_, distance)| std::cmp::Reverse(*distance));
+        order.extend(in_use.into_iter().map(|(key, _)| key));
+        for key in order {
             if self.bytes <= capacity {
                 break;
             }
@@ -229,56 +243,52 @@ impl Held {
         }
     }
 
-    /// The blocks that a reader will come to without loading anything: those at or after its place
-    /// in the same unbroken run.
-    fn needed(&self) -> HashSet<BlockKey> {
+    /// The blocks that a reader will come to without loading anything, which are those at or after
+    /// its place in the same unbroken run; and how many blocks it has to go until then.
+    fn needed(&self) -> HashMap<BlockKey, usize> {
         let now = Instant::now();
-        let mut needed = HashSet::new();
+        let mut needed = HashMap::new();
         let mut run: Option<Span> = None;
         let mut readers: Vec<Offset> = Vec::new();
-        let mut passing = false;
+        let mut distance = None;
         for (key, span) in self.by_span.values() {
             if run.is_none_or(|before| before.partition != span.partition) {
                 readers = self.readers.places(span.partition, now).map(|(_, at)| at).collect();
             }
-            passing &= run.is_some_and(|before| follows(&before, span));
-            passing |= readers.iter().any(|at| (span.first..=span.last).contains(at));
-            if passing {
-                needed.insert(*key);
+            let goes_on = run.is_some_and(|before| follows(&before, span));
+            distance = distance.filter(|_| goes_on).map(|blocks: usize| blocks + 1);
+            if readers.iter().any(|at| (span.first..=span.last).contains(at)) {
+                distance = Some(0);
+            }
+            if let Some(distance) = distance {
+                needed.insert(*key, distance);
             }
             run = Some(*span);
         }
         needed
     }
 
-    /// The slowest reader that goes through the run of blocks which ends right before `offset`, if
-    /// it is so far back that the run takes more than its share of the cache.
-    fn straggler(
-        &mut self,
-        capacity: u64,
-        reader: ReaderId,
-        partition: PartitionId,
-        offset: Offset,
-    ) -> Option<ReaderId> {
+    /// A reader that goes through the run of blocks which ends right before `load`, if it is so far
+    /// back that the way from there takes more than its share of the cache.
+    fn straggler(&self, capacity: u64, load: &Load) -> Option<ReaderId> {
         let now = Instant::now();
         // A quarter is for what is read ahead.
         let share = capacity / 4 * 3 / self.readers.partitions(now);
-        let others: Vec<_> =
-            self.readers.places(partition, now).filter(|(other, _)| *other != reader).collect();
-        let mut run_bytes = 0;
-        let mut next = offset;
-        let before = self.by_span.range((partition, Offset(i64::MIN))..(partition, offset));
-        for (_, span) in before.rev().map(|(_, entry)| entry) {
+        let places = self.readers.places(load.partition, now);
+        let others: Vec<_> = places.filter(|(other, _)| *other != load.reader).collect();
+        let mut way_bytes = load.bytes;
+        let mut next = load.offset;
+        let before = (load.partition, Offset(i64::MIN))..(load.partition, load.offset);
+        for (_, span) in self.by_span.range(before).rev().map(|(_, entry)| entry) {
             if span.last.next() != next {
                 return None;
             }
-            run_bytes += span.bytes;
+            way_bytes += span.bytes;
             next = span.first;
-            if run_bytes <= share {
-                continue;
-            }
-            let covered = span.first..=span.last;
-            if let Some((slowest, _)) = others.iter().find(|(_, at)| covered.contains(at)) {
+            let mut here = others.iter().filter(|(_, at)| (span.first..=span.last).contains(at));
+            if way_bytes > share
+                && let Some((slowest, _)) = here.next()
+            {
                 return Some(*slowest);
             }
         }

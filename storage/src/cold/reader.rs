@@ -220,9 +220,8 @@ impl Shared {
             let section = (object, index.summary().position);
             self.planner.observe(index, &Step { section, blocks: blocks.clone(), missed })
         };
-        if let Some(offset) = self.blocks.first_missing(object, index, blocks.clone()) {
-            let partition = index.summary().partition;
-            self.cache.keep_together(reader, partition, offset).await;
+        if let Some(load) = self.blocks.missing(reader, object, index, blocks.clone()) {
+            self.cache.keep_together(&load).await;
         }
         let asked = self.blocks.ask(object, index, blocks.clone());
         if let Some(ahead) = plan(asked.missed) {

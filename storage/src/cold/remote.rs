@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use antiphon_common::{ObjectId, Offset};
+use antiphon_common::ObjectId;
 use bytes::Bytes;
 
-use super::block_cache::{BlockCache, Claim, Flight, Landing, Span};
+use super::block_cache::{BlockCache, Claim, Flight, Landing, Load, Span};
+use super::convoy::ReaderId;
 use super::error::ColdReadError;
 use super::gets::{Gets, ends_the_run};
 use super::options::ColdOptions;
@@ -87,16 +88,19 @@ impl RemoteBlocks {
         Self { gets, cache, counters, run_bytes_max: options.readahead_bytes_max }
     }
 
-    /// Where the first of `blocks` starts that has to be loaded, if any has to.
-    pub(super) fn first_missing(
+    /// What of `blocks` has to be loaded, if anything has to.
+    pub(super) fn missing(
         &self,
+        reader: ReaderId,
         object: ObjectId,
         index: &SectionIndex,
         blocks: Range<usize>,
-    ) -> Option<Offset> {
+    ) -> Option<Load> {
         let entries = index.blocks().get(blocks).unwrap_or_default();
-        let mut missing = entries.iter().filter(|e| !self.cache.knows(&(object, e.position)));
-        missing.next().map(|entry| entry.base_offset)
+        let missing = entries.iter().filter(|e| !self.cache.knows(&(object, e.position)));
+        let bytes = missing.clone().map(|entry| entry.length).sum();
+        let offset = missing.clone().next()?.base_offset;
+        Some(Load { reader, partition: index.summary().partition, offset, bytes })
     }
 
     /// Asks for `blocks` of a section and starts loading those that nobody is loading yet.
@@ -147,11 +151,15 @@ impl RemoteBlocks {
         let absent = |entry: &&BlockEntry| !self.cache.knows(&(object, entry.position));
         let bytes = entries.iter().filter(absent).map(|entry| entry.length).sum();
         let partition = index.summary().partition;
+        // Behind a gap, which earlier read-ahead without room left, a block would be evicted before
+        // its reader comes to it.
+        let before = blocks.start.checked_sub(1).and_then(|number| index.blocks().get(number));
+        let gap = before.is_some_and(|entry| !self.cache.knows(&(object, entry.position)));
         let too_far =
-            |entry: &BlockEntry| self.cache.is_too_far_ahead(partition, entry.base_offset);
+            |first: &BlockEntry| self.cache.is_too_far_ahead(partition, first.base_offset, bytes);
         // Permits first: from the moment a block is claimed others may wait for it, and they must
         // not be made to wait for a queue.
-        let permit = match entries.first().is_some_and(too_far) {
+        let permit = match gap || entries.first().is_some_and(too_far) {
             true => None,
             false => self.gets.traffic().try_admit(TrafficClass::ReadAhead, bytes),
         };
@@ -205,7 +213,8 @@ impl RemoteBlocks {
 pub(super) fn span_of(index: &SectionIndex, number: usize, entry: &BlockEntry) -> Span {
     let next = index.blocks().get(number + 1);
     let last = next.map_or(index.summary().last_offset, |next| next.base_offset.prev());
-    Span { partition: index.summary().partition, first: entry.base_offset, last }
+    let partition = index.summary().partition;
+    Span { partition, first: entry.base_offset, last, bytes: entry.length }
 }
 
 /// Divides blocks into runs of neighbours of at most `bytes_max`, or of one block.

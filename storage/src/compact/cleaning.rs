@@ -9,7 +9,7 @@ use super::error::UncleanableBatch;
 use super::output::Output;
 use super::rules::{Fate, Rules};
 
-/// Cleans a group of neighbouring segments, block by block.
+/// Cleans a group of neighbouring segments, batch by batch.
 #[derive(Debug)]
 pub(super) struct Cleaning {
     rules: Arc<Rules>,
@@ -37,9 +37,9 @@ impl Cleaning {
         Self { rules, last_offset, output, tally: Tally::default() }
     }
 
-    /// Takes the next block of the group.
-    pub(super) fn take(&mut self, block: &[u8]) -> Result<(), UncleanableBatch> {
-        for batch in Batches::whole(block) {
+    /// Takes the next batches of the group.
+    pub(super) fn take(&mut self, batches: &[u8]) -> Result<(), UncleanableBatch> {
+        for batch in Batches::whole(batches) {
             self.take_batch(&batch?)?;
         }
         Ok(())
@@ -65,7 +65,7 @@ impl Cleaning {
             Fate::Goes { removed } => self.count(removed),
         }
         if is_boundary || self.output.is_full() {
-            self.output.close_piece(last_offset <= covered);
+            self.output.close_draft(last_offset <= covered);
         }
         Ok(())
     }

@@ -20,9 +20,9 @@ impl DirtyKeys {
         Self { map, covered: None, closed: false }
     }
 
-    /// Takes the keys of a block, in which the batches of the dirty part go on.
-    pub(super) fn read(&mut self, block: &[u8]) -> Result<(), UncleanableBatch> {
-        for batch in Batches::whole(block) {
+    /// Takes the keys of the next batches of the dirty part.
+    pub(super) fn read(&mut self, batches: &[u8]) -> Result<(), UncleanableBatch> {
+        for batch in Batches::whole(batches) {
             let batch = batch?;
             if !self.closed {
                 self.read_batch(&batch)?;

@@ -54,5 +54,6 @@ pub use error::{CompactError, UncleanableBatch};
 pub(crate) use round::{Compactor, CompactorOptions, Outlook};
 pub use stats::CompactionStats;
 
-/// How far one batch may grow when it is decompressed: twice what a produce request may.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// How far one batch may grow when it is decompressed: as far as one that is produced to a compacted
+/// topic may. One batch is open at a time.
+const DECOMPRESSED_BYTES_MAX: usize = 128 << 20;

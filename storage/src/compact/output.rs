@@ -1,4 +1,4 @@
-//! What a round writes: the batches that stay, as pieces of which each becomes an object. Pure.
+//! What a round writes: the batches that stay, as drafts of which each becomes an object. Pure.
 
 use antiphon_common::Offset;
 use antiphon_records::BatchHeader;
@@ -12,7 +12,7 @@ const SLICE_BYTES: usize = 64 << 10;
 
 /// A run of batches that becomes a segment.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(super) struct Draft {
     /// Where the segment begins: right behind the one before it, which may be earlier than the first
     /// batch.
     pub(super) base_offset: Offset,
@@ -22,22 +22,22 @@ pub(super) struct Piece {
     pub(super) slices: Vec<BatchSlice>,
 }
 
-/// Gathers batches into pieces.
+/// Gathers batches into drafts.
 #[derive(Debug)]
 pub(super) struct Output {
-    piece_bytes: u64,
+    draft_bytes: u64,
     next_base: Offset,
     open: Option<(BytesMut, BatchSlice)>,
     slices: Vec<BatchSlice>,
     bytes: u64,
-    finished: Vec<Piece>,
+    finished: Vec<Draft>,
 }
 
 impl Output {
-    /// Pieces of about `piece_bytes`, the first of which begins at `base_offset`.
-    pub(super) fn new(base_offset: Offset, piece_bytes: u64) -> Self {
+    /// Drafts of about `draft_bytes`, the first of which begins at `base_offset`.
+    pub(super) fn new(base_offset: Offset, draft_bytes: u64) -> Self {
         Self {
-            piece_bytes,
+            draft_bytes,
             next_base: base_offset,
             open: None,
             slices: Vec::new(),
@@ -64,28 +64,28 @@ impl Output {
         open.extend_from_slice(batch);
     }
 
-    /// Whether the open piece is as long as a piece should be.
+    /// Whether the open draft is as long as a draft should be.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= self.piece_bytes
+        self.bytes >= self.draft_bytes
     }
 
-    /// Ends the open piece behind the last batch; nothing happens if there is none.
-    pub(super) fn close_piece(&mut self, cleaned: bool) {
+    /// Ends the open draft behind the last batch; nothing happens if there is none.
+    pub(super) fn close_draft(&mut self, cleaned: bool) {
         if let Some(open) = self.open.take() {
             self.close_slice(open);
         }
         let Some(last) = self.slices.last() else { return };
         let base_offset = std::mem::replace(&mut self.next_base, last.last_offset.next());
         self.bytes = 0;
-        self.finished.push(Piece {
+        self.finished.push(Draft {
             base_offset,
             cleaned,
             slices: std::mem::take(&mut self.slices),
         });
     }
 
-    /// The pieces that are finished and were not taken yet.
-    pub(super) fn take_finished(&mut self) -> Vec<Piece> {
+    /// The drafts that are finished and were not taken yet.
+    pub(super) fn take_finished(&mut self) -> Vec<Draft> {
         std::mem::take(&mut self.finished)
     }
 

@@ -12,12 +12,11 @@ use super::config::CompactionConfig;
 use super::dirty_keys::DirtyKeys;
 use super::error::{CompactError, UncleanableBatch};
 use super::offset_map::OffsetMap;
-use super::output::{Output, Piece};
+use super::output::{Draft, Output};
 use super::plan::{Plan, plan};
 use super::rules::Rules;
 use super::source::Source;
 use super::stats::{CompactionStats, Counters};
-use crate::cold::ColdReadError;
 use crate::engine::ObjectIds;
 use crate::log::{LogContext, PartitionLog};
 use crate::object::{BuiltObject, ObjectBuilder, WriterIdentity};
@@ -182,15 +181,14 @@ impl Compactor {
         let map = OffsetMap::for_records(records, self.options.map_bytes_max, hash_key);
         let mut keys = DirtyKeys::new(map);
         for row in dirty {
-            for run in self.source.runs_of(row).await.map_err(read_failed(row))? {
+            for piece in self.source.pieces_of(row).await? {
                 if keys.is_closed() {
                     return Ok(keys.finish());
                 }
                 go_on(stop)?;
-                let blocks = self.source.read(row.object_id, &run).await;
-                let blocks = blocks.map_err(read_failed(row))?;
+                let batches = self.source.read(row, &piece).await?;
                 keys = off_thread(row, keys, move |keys| {
-                    blocks.iter().try_for_each(|block| keys.read(block))
+                    batches.iter().try_for_each(|batch| keys.read(&batch.bytes))
                 })
                 .await?;
             }
@@ -209,28 +207,27 @@ impl Compactor {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
         let output = Output::new(first.base_offset, self.options.object_bytes);
         let mut cleaning = Cleaning::new(Arc::clone(rules), last.last_offset, output);
-        let mut pieces: Vec<Piece> = Vec::new();
+        let mut drafts: Vec<Draft> = Vec::new();
         let mut written = Vec::new();
         for row in group {
-            for run in self.source.runs_of(row).await.map_err(read_failed(row))? {
+            for piece in self.source.pieces_of(row).await? {
                 go_on(stop)?;
-                let blocks = self.source.read(row.object_id, &run).await;
-                let blocks = blocks.map_err(read_failed(row))?;
+                let batches = self.source.read(row, &piece).await?;
                 cleaning = off_thread(row, cleaning, move |cleaning| {
-                    blocks.iter().try_for_each(|block| cleaning.take(block))
+                    batches.iter().try_for_each(|batch| cleaning.take(&batch.bytes))
                 })
                 .await?;
-                // The last piece waits: if nothing changes, nothing need be written.
-                pieces.extend(cleaning.output.take_finished());
-                while pieces.len() > 1 {
-                    written.push(self.put(log, group, pieces.remove(0)).await?);
+                // The last draft waits: if nothing changes, nothing need be written.
+                drafts.extend(cleaning.output.take_finished());
+                while drafts.len() > 1 {
+                    written.push(self.put(log, group, drafts.remove(0)).await?);
                 }
             }
         }
         let is_news = cleaning.tally.changed_batches > 0 || !written.is_empty();
         if is_news || !group.iter().all(SegmentRow::is_cleaned) {
-            for piece in pieces {
-                written.push(self.put(log, group, piece).await?);
+            for draft in drafts {
+                written.push(self.put(log, group, draft).await?);
             }
             self.commit(log, group, written, stop).await?;
         }
@@ -242,12 +239,12 @@ impl Compactor {
         &self,
         log: &PartitionLog,
         group: &[SegmentRow],
-        piece: Piece,
+        draft: Draft,
     ) -> Result<Written, CompactError> {
-        let (base_offset, cleaned) = (piece.base_offset, piece.cleaned);
+        let (base_offset, cleaned) = (draft.base_offset, draft.cleaned);
         let name = Name { identity: self.ids.begin(), ids: Arc::clone(&self.ids) };
         let mut builder = ObjectBuilder::new(name.identity);
-        builder.section(log.id(), piece.slices)?;
+        builder.section(log.id(), draft.slices)?;
         let object = builder.finish()?;
         let _turn = self.context.traffic.admit(TrafficClass::Compaction, object.size).await;
         self.store.put_object(&object).await?;
@@ -295,11 +292,6 @@ fn groups(rows: &[SegmentRow], bytes: u64) -> Vec<&[SegmentRow]> {
 
 fn go_on(stop: &watch::Receiver<bool>) -> Result<(), CompactError> {
     if *stop.borrow() { Err(CompactError::Stopping) } else { Ok(()) }
-}
-
-fn read_failed(row: &SegmentRow) -> impl Fn(ColdReadError) -> CompactError + use<> {
-    let partition = row.partition_id;
-    move |source| CompactError::Read { partition, source }
 }
 
 /// Lets `work` have `state` on a thread that may be kept busy, and gives it back.

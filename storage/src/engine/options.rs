@@ -48,6 +48,8 @@ pub struct StorageOptions {
     pub own_object_bytes_min: u64,
     /// Bytes of memory for blocks of history.
     pub cold_cache_bytes: u64,
+    /// Whether reads of history that are slow for their size are sent a second time.
+    pub hedge_reads: bool,
     /// How fast the classes of traffic to the store go.
     pub traffic: TrafficOptions,
     /// How often retention looks (`log.retention.check.interval.ms`).
@@ -78,6 +80,7 @@ impl StorageOptions {
             flush_bytes_max: 64 << 20,
             own_object_bytes_min: 8 << 20,
             cold_cache_bytes: 64 << 20,
+            hedge_reads: true,
             traffic: TrafficOptions::default(),
             retention_interval: Duration::from_secs(300),
             compaction_interval: Duration::from_secs(15),

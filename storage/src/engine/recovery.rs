@@ -162,8 +162,11 @@ fn new_context(
     store: &Store,
     wal: Arc<dyn Wal>,
 ) -> Arc<LogContext> {
-    let cold_options =
-        ColdOptions { cache_bytes: options.cold_cache_bytes, ..ColdOptions::default() };
+    let cold_options = ColdOptions {
+        cache_bytes: options.cold_cache_bytes,
+        hedge: options.hedge_reads,
+        ..ColdOptions::default()
+    };
     let appending = Arc::clone(&wal);
     let appended = move || appending.stats().appended_bytes;
     let traffic = Traffic::new(options.traffic.clone(), &cold_options, appended);

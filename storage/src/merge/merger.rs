@@ -268,7 +268,7 @@ impl Merger {
 fn output_row(task: &Task, built: &BuiltObject) -> Option<SegmentRow> {
     let (first, last) = (task.rows.first()?, task.rows.last()?);
     let section = built.sections.first()?;
-    let row = SegmentRow {
+    Some(SegmentRow {
         partition_id: first.partition_id,
         base_offset: first.base_offset,
         last_offset: last.last_offset,
@@ -285,8 +285,7 @@ fn output_row(task: &Task, built: &BuiltObject) -> Option<SegmentRow> {
         level: task.level,
         created_at: task.created_at,
         crc: Some(section.crc),
-    };
-    Some(row.with_cleaned(task.rows.iter().all(SegmentRow::is_cleaned)))
+    })
 }
 
 fn object_row(task: &Task, built: &BuiltObject) -> ObjectRow {

@@ -42,6 +42,7 @@ mod write;
 pub(crate) use merger::{Logs, Merger};
 pub use options::MergeOptions;
 pub(crate) use queue::MergeQueue;
+pub(crate) use source::{Piece, pieces_of, read_piece};
 pub use stats::MergeStats;
 
 /// The most memory that merging uses: an object that is put whole, or the parts of one that is not,

@@ -68,7 +68,7 @@ struct Group {
     built_at: Timestamp,
     /// Whether nothing will be added to it any more.
     closed: bool,
-    /// Whether it is one segment that is as large as merging makes them.
+    /// Whether it is one segment that merging leaves as it is.
     full: bool,
 }
 
@@ -185,13 +185,15 @@ impl Planner<'_> {
     }
 
     /// Nothing could be added to such a row without making a segment that is too large, or it is
-    /// large enough anyway.
+    /// large enough anyway. What compaction went over it will go over again, and group as it likes: to
+    /// merge it meanwhile would be work for nothing.
     fn is_full(&self, row: &SegmentRow) -> bool {
-        row.length >= self.options.bytes_full.min(self.limits.bytes_max)
+        row.is_cleaned() || row.length >= self.options.bytes_full.min(self.limits.bytes_max)
     }
 
     fn fits(&self, group: &Group, before: &SegmentRow, row: &SegmentRow) -> bool {
-        let alike = row.level == before.level && row.base_offset == before.last_offset.next();
+        let alike = row.merge_level() == before.merge_level()
+            && row.base_offset == before.last_offset.next();
         let newest = group.newest_with(row);
         let spans = newest.1.saturating_sub(newest.0);
         alike
@@ -216,11 +218,8 @@ impl Group {
     }
 }
 
-/// Whether what follows may come to be of the kind of what is before it: merged once more, or
-/// compacted.
+/// Whether what follows may come to be of the level of what is before it.
 fn may_become_alike(before: &SegmentRow, after: &SegmentRow) -> bool {
     let neighbours = after.base_offset == before.last_offset.next();
-    let lower = after.merge_level() < before.merge_level();
-    let dirty = before.is_cleaned() && !after.is_cleaned();
-    neighbours && (lower || dirty)
+    neighbours && after.merge_level() < before.merge_level()
 }

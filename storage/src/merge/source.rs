@@ -19,12 +19,12 @@ pub(super) const PIECE_BYTES: u64 = 4 << 20;
 
 /// Blocks of one segment that one GET brings.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     blocks: Vec<BlockEntry>,
 }
 
 impl Piece {
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.blocks.iter().map(|block| block.length).sum()
     }
 
@@ -34,7 +34,7 @@ impl Piece {
 }
 
 /// The pieces of a segment, in order.
-pub(super) async fn pieces_of(
+pub(crate) async fn pieces_of(
     store: &dyn ObjectStore,
     segment: &SegmentRow,
 ) -> Result<Vec<Piece>, ColdReadError> {
@@ -54,7 +54,7 @@ pub(super) async fn pieces_of(
 }
 
 /// The batches of a piece, in order, each as it was written.
-pub(super) async fn read_piece(
+pub(crate) async fn read_piece(
     store: &dyn ObjectStore,
     segment: &SegmentRow,
     piece: &Piece,

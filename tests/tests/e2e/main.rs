@@ -15,6 +15,7 @@
 //!   stopping     SIGTERM in mid-produce; health and figures over HTTP
 //!   full_disk    a disk that fills up, a kill -9 on it, and room again
 //!   versions     every API in every version
+//!   isolation    replay beside live traffic, budgets, objects that cannot be read
 //!   scale        a thousand partitions; start-up time and memory of an idle broker
 //! ```
 
@@ -25,6 +26,7 @@ mod duplicates;
 mod fetching;
 mod full_disk;
 mod groups;
+mod isolation;
 mod moving;
 mod offsets;
 mod producing;

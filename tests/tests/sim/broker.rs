@@ -22,6 +22,7 @@ use object_store::path::Path as StorePath;
 use parking_lot::Mutex;
 
 use super::bucket::CarelessStore;
+use super::groups::Groups;
 use super::model::{Checked, Violation};
 use super::world::{Mutation, PARTITIONS, World};
 
@@ -44,7 +45,9 @@ pub(crate) struct Broker {
     pub(crate) storage: Arc<Storage>,
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) wal: Arc<SimulatedWal>,
+    /// Of the partitions that producers write to.
     pub(crate) logs: Vec<Arc<PartitionLog>>,
+    pub(crate) groups: Groups,
 }
 
 impl Broker {
@@ -88,8 +91,10 @@ impl Broker {
                 .partition(row.partition_id)
                 .unwrap_or_else(|| storage.create_partition(row, config))
         });
-        let logs = logs.collect();
-        Ok(Some(Self { catalog, wal, logs, storage }))
+        let mut logs: Vec<_> = logs.collect();
+        let groups = logs.pop().expect("the last partition holds the groups' records");
+        let groups = Groups::new(groups, world.environment.clone());
+        Ok(Some(Self { catalog, wal, logs, groups, storage }))
     }
 }
 
@@ -146,7 +151,7 @@ async fn partitions(catalog: &dyn Catalog, snapshot: &Snapshot) -> Option<Vec<Pa
     if rows.is_empty() {
         let topic = NewTopic {
             name: TOPIC.to_owned(),
-            partitions: PARTITIONS as u32,
+            partitions: PARTITIONS as u32 + 1,
             ..NewTopic::default()
         };
         let created = catalog.create_topics(vec![topic]).await.ok()?;
@@ -219,7 +224,7 @@ fn storage_options(opener: WalOpener) -> StorageOptions {
             bytes_max: 96 << 10,
             age: Duration::from_secs(10),
             first_look_after: Duration::ZERO,
-            pause_max: Duration::from_secs(1),
+            ..MergeOptions::default()
         },
         sweep: SweepOptions { age_min: ORPHAN_AGE, ..SweepOptions::default() },
         on_fatal: FatalReport(Arc::new(|_| {})),

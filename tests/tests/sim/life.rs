@@ -1,5 +1,7 @@
 //! The life of one process: what is asked of it, what it answers, and how it ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use antiphon_common::{ErrorKind, Offset};
@@ -24,6 +26,8 @@ const POLL_BYTES: usize = 6 << 10;
 const OUTAGE_MS_MAX: u64 = 60_000;
 /// How long a client waits for a bucket that does not answer at all.
 const CLIENT_LIMIT: Duration = Duration::from_secs(20);
+/// The longest that a process which is being killed goes on.
+const KILL_REQUESTS_MAX: u64 = 8;
 /// The longest time without room for another segment, in steps.
 const NO_SPACE_STEPS_MAX: u64 = 40;
 
@@ -112,10 +116,12 @@ impl<'a> Life<'a> {
             mix.merge,
             mix.sweep,
             mix.consume,
+            mix.commit,
             mix.disconnect,
             mix.outage,
             mix.no_space,
             mix.crash,
+            mix.kill,
             mix.rot,
             mix.rival,
             mix.stop,
@@ -130,12 +136,14 @@ impl<'a> Life<'a> {
             6 => self.merge(),
             7 => self.sweep(),
             8 => self.consume()?,
-            9 => self.disconnect(),
-            10 => self.outage(),
-            11 => self.fill_disk(),
-            12 => return Ok(Some(End::Crashed)),
-            13 => return Ok(Some(End::Rotten)),
-            14 => return self.overtake().await,
+            9 => self.commit().await?,
+            10 => self.disconnect(),
+            11 => self.outage(),
+            12 => self.fill_disk(),
+            13 => return Ok(Some(End::Crashed)),
+            14 => return self.kill_between_requests().await.map(Some),
+            15 => return Ok(Some(End::Rotten)),
+            16 => return self.overtake().await,
             _ => return self.stop().await.map(Some),
         }
         Ok(None)
@@ -176,6 +184,9 @@ impl<'a> Life<'a> {
             for answer in producer.collect(&mut self.world.partitions[producer.partition])? {
                 self.world.history.note(format!("ack {answer}"));
             }
+        }
+        for confirmed in self.broker.groups.collect(&mut self.world.committed) {
+            self.world.history.note(confirmed);
         }
         self.observe()
     }
@@ -240,10 +251,27 @@ impl<'a> Life<'a> {
         Ok(None)
     }
 
+    /// Killed within a flush or a merge, right after one of its requests was carried out: no later one
+    /// reaches the bucket.
+    async fn kill_between_requests(&mut self) -> Checked<End> {
+        let after = self.world.dice.between(1, KILL_REQUESTS_MAX);
+        self.world.history.note(format!("killed after {after} requests"));
+        let (plan, left) = (self.world.plan.clone(), AtomicU64::new(after));
+        self.world.plan.on_applied(Some(Arc::new(move |_, _: &_| {
+            if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                plan.set_outage(Outage::Hangs(Duration::MAX));
+            }
+        })));
+        self.flush();
+        self.merge();
+        self.settle().await?;
+        Ok(End::Crashed)
+    }
+
     /// What this end leaves on the disk. After a complete stop the disk may be gone altogether.
     pub(crate) fn leave_disk(&mut self, end: End) {
-        let entropy = std::sync::Arc::clone(&self.world.environment.entropy);
-        let wal = std::sync::Arc::clone(&self.broker.wal);
+        let entropy = Arc::clone(&self.world.environment.entropy);
+        let wal = Arc::clone(&self.broker.wal);
         match end {
             // What it had belongs to the rival that did not open.
             End::NotOpened => return,
@@ -293,19 +321,29 @@ impl<'a> Life<'a> {
         asked: i64,
         runs: Vec<Bytes>,
     ) -> Checked<i64> {
-        let mangles = self.world.mutation == Some(Mutation::SkipsCrc);
-        let runs = match runs.split_first() {
-            Some((first, rest)) if mangles && self.world.dice.chance(50) => {
-                let mut first = BytesMut::from(&first[..]);
-                flip_bit(&mut first, self.world.dice.next());
-                [vec![first.freeze()], rest.to_vec()].concat()
-            }
-            _ => runs,
-        };
+        let runs = self.mutate(runs);
         self.observe()?;
         let next = self.world.partitions[partition].read(asked, &runs)?;
         self.world.history.note(format!("read p{partition} {asked}..{next}"));
         Ok(next)
+    }
+
+    /// What the defects on purpose make of a read.
+    fn mutate(&mut self, mut runs: Vec<Bytes>) -> Vec<Bytes> {
+        let mutation = self.world.mutation;
+        let mangles = mutation == Some(Mutation::SkipsCrc);
+        let skips = mutation == Some(Mutation::SkipsBatches) && runs.len() > 1;
+        if !(mangles || skips) || !self.world.dice.chance(50) {
+            return runs;
+        }
+        if skips {
+            runs.remove(0);
+        } else if let Some(first) = runs.first_mut() {
+            let mut mangled = BytesMut::from(&first[..]);
+            flip_bit(&mut mangled, self.world.dice.next());
+            *first = mangled.freeze();
+        }
+        runs
     }
 
     /// Both processes flush, if there are two: only the one that owns the store may succeed.
@@ -397,6 +435,25 @@ impl<'a> Life<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// A consumer commits where it is, if the coordinator has read its partition.
+    async fn commit(&mut self) -> Checked {
+        if !self.load_groups().await? {
+            self.world.history.note("groups not loaded");
+            return Ok(());
+        }
+        let index = self.world.dice.index(self.world.consumers.len());
+        let offset = self.world.consumers[index].position;
+        self.broker.groups.commit(index, offset, &mut self.world.committed);
+        if self.world.mutation == Some(Mutation::ConfirmsEarly) {
+            self.world.committed[index].confirm(offset);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn load_groups(&mut self) -> Checked<bool> {
+        self.broker.groups.load(&self.world.committed).await
     }
 
     /// Nothing goes wrong any more: every consumer comes to the end.

@@ -1,33 +1,64 @@
-//! A simulation of the storage engine: real storage and a real catalog over a bucket, a disk and
-//! clients that misbehave, and a checker that knows what must not happen.
+//! A simulation of the storage engine: the real storage, catalog and recovery over a bucket, a disk
+//! and clients that misbehave, and a checker that knows what must not happen.
 //!
 //! ```text
-//!   dice      one seed decides everything
+//!   process   one seed, one process: runs them, side by side
 //!     |
 //!   run       lives, one after another, each on a runtime of its own that a crash drops
-//!     |
-//!   life      steps: produce, sync, read, flush, delete, expire, disconnect, outage, crash, stop
-//!     |            producer   payload
+//!     |  dice      the seed decides everything
+//!     |  fixed     time and randomness of libc, too
+//!     v
+//!   life      steps: produce, sync, read, consume, flush, delete, expire, merge, sweep, disconnect,
+//!     |              outage, full disk, crash, kill between two requests, rot, a rival, stop
+//!     |            producer   consumer   payload   groups: the real coordinator
 //!   broker    Storage + SlateCatalog
-//!     |            disk       the write-ahead log: durable when the run says so
-//!     |            bucket     lost requests, lost replies, slowness, flipped bits, outages
+//!     |            antiphon_wal::simulated         the log's format and recovery on a disk in sectors
+//!     |            antiphon_storage::store::faults a bucket that fails by rule
 //!   model     the checker: acks and reads in, violations out
 //! ```
 //!
 //! `ANTIPHON_SIM_SEEDS=N` sets how many seeds run, `ANTIPHON_SIM_SEED=x` replays one and prints its
 //! history. A failure names its seed.
 //!
-//! Time is virtual, and nothing here has threads. What a seed does not decide is the order in which
-//! the tasks of one process take their turns: `select!` in tokio throws dice that cannot be seeded,
-//! and SlateDB uses it. So `one_seed_is_one_history` holds for runs in which a step's background
-//! work ends before the next step begins and requests of the catalog fail only in outages; the other
-//! runs repeat their decisions, and nearly always their course.
+//! Time is virtual, and nothing here has threads. One seed is one history, line by line:
+//! `one_seed_is_one_history` compares them. A mutation is a defect on purpose, put in by a seam and not
+//! by another build: each must be noticed within a few seeds.
+//!
+//! # Which rule is checked how
+//!
+//! The rules of Jepsen's `tests.kafka` (A), and of systems like this one (C), by the names of the
+//! checker's violations (`model`) and of the mutations that prove it looks.
+//!
+//! | rule | checked by | proved by |
+//! |---|---|---|
+//! | A1 one value at two offsets | `duplicate`: acks and reads share one ledger | `forgets-producers` |
+//! | A2 two values at one offset; ack and read disagree | `offset-reused`, `bytes-changed` | `acks-before-durable` |
+//! | A3 acked, or read once, and gone | `lost`, at every read and by the audit of a new machine | `acks-before-durable`, `trims-early` |
+//! | A4 acked and never read | `lost`: the audit reads everything to the end | same |
+//! | A5 aborted reads | not yet: there are no transactions | |
+//! | A6 uncommitted reads | not yet: there are no transactions | |
+//! | A7 a producer's offsets go back | `order`: acks, and the audit's order by producer | `forgets-producers` |
+//! | A8 polls go back or skip | `poll`, `hole`: consumers that each begin where they ended | `skips-batches` |
+//! | B appended below what was known at sending | `order` | |
+//! | C1 ack after sync | the disk loses, sector by sector, what was not synced | `acks-before-durable` |
+//! | C2 record and producer state together | idempotent producers repeat over lost replies, crashes, wiped disks: `duplicate`, `order` | `forgets-producers` |
+//! | C3 trim only behind the manifest | `lost`, `not-opened`: the log refuses a gap | `trims-early` |
+//! | C4 fencing | `zombie`: a process that was overtaken goes on flushing, merging, sweeping | `ignores-create` |
+//! | C5 contiguous offsets, watermarks never back, re-reads identical | `hole`, `watermark-back`, `start-back`, `bytes-changed` | `skips-crc` |
+//! | C6 merges beside flushes and reads, no orphan, no early delete | reads and `lost` while merging; `orphan`: at the end the bucket is what the catalog names | `leaves-orphans`; a read whose object goes is planned again, so deleting early shows only when it is lost |
+//! | C7 faults of the bucket | every fault of the kit; `unexplained`: an error without a cause; `stuck`: nothing fails and nothing goes on | `ignores-create` |
+//! | C8 faults of the disk | torn and lost sectors, no room, a flipped bit in what was acked (`not-opened` unless refused as corrupt) | `skips-log-crc` |
+//! | C10 committed positions never go back | `commit`: the coordinator over a partition of its own, replayed by each process | `confirms-early` |
+//!
+//! Not here: a failing sync (`e2e/disks.rs`, `wal/tests/faults.rs`), memory (`hostile`), rebalances
+//! (`coordinator/tests`, `e2e/groups.rs`), and liveness on real time (`e2e/crash.rs`).
 
 mod broker;
 mod bucket;
 mod consumer;
 mod dice;
 mod fixed;
+mod groups;
 mod life;
 mod model;
 mod payload;
@@ -47,8 +78,9 @@ const SEEDS: u64 = 100;
 const SEEDS_PER_MUTATION: u64 = 40;
 /// What must have happened at least once within [`SEEDS`] histories: the first words of a line.
 /// Otherwise the simulation has stopped to simulate.
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 18] = [
     "ack",
+    "committed",
     "read",
     "deleted",
     "outage Refuses",
@@ -62,6 +94,7 @@ const EVENTS: [&str; 16] = [
     "log Clean",
     "log TornTail",
     "flush failed: Retry",
+    "killed after",
     "merged",
     "swept SweepReport",
 ];
@@ -150,7 +183,7 @@ fn expect_caught(mutation: Mutation, rules: &[&str]) {
 
 #[test]
 fn an_ack_before_durability_is_caught() {
-    let rules = ["watermark-back", "lost", "offset-reused", "not-opened"];
+    let rules = ["watermark-back", "lost", "offset-reused", "not-opened", "commit"];
     expect_caught(Mutation::AcksBeforeDurable, &rules);
 }
 
@@ -181,4 +214,19 @@ fn damaged_frames_are_caught() {
 fn a_bucket_without_create_if_absent_is_caught() {
     let rules = ["zombie", "lost", "hole", "not-opened", "watermark-back", "start-back", "stuck"];
     expect_caught(Mutation::IgnoresCreate, &rules);
+}
+
+#[test]
+fn reads_that_skip_are_caught() {
+    expect_caught(Mutation::SkipsBatches, &["hole"]);
+}
+
+#[test]
+fn orphans_are_caught() {
+    expect_caught(Mutation::LeavesOrphans, &["orphan"]);
+}
+
+#[test]
+fn commits_confirmed_too_early_are_caught() {
+    expect_caught(Mutation::ConfirmsEarly, &["commit"]);
 }

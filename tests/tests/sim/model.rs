@@ -12,6 +12,13 @@
 //! | `start-back` | the log start went back, or beyond what anybody asked for |
 //! | `bytes-changed` | a batch is not the bytes it was when it was read before |
 //! | `hole` | offsets are missing between batches, or a read does not begin where it was asked to |
+//! | `poll` | a consumer's poll does not begin where its last one ended |
+//! | `commit` | a committed position went back, or is one that nobody sent |
+//! | `zombie` | a process that was overtaken changed the store |
+//! | `orphan` | the bucket holds what nobody names, after everything was cleaned up |
+//! | `stuck` | nothing goes wrong any more, and something does not go on |
+//! | `unexplained` | an error that no fault explains |
+//! | `not-opened` | a broker refuses to start over what was left |
 //! | `damaged` | a batch that does not decode, or holds what nobody sent there |
 
 use std::collections::{BTreeMap, HashMap};

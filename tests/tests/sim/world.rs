@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::consumer::Consumer;
 use super::dice::Dice;
 use super::fixed;
+use super::groups::Committed;
 use super::model::Partition;
 use super::producer::Producer;
 
@@ -38,16 +39,25 @@ pub(crate) enum Mutation {
     SkipsLogCrc,
     /// The bucket overwrites where it was told to create: nobody is fenced.
     IgnoresCreate,
+    /// Reads leave out what they should begin with.
+    SkipsBatches,
+    /// What crashes leave in the bucket stays there.
+    LeavesOrphans,
+    /// A commit of a position is confirmed before it is durable.
+    ConfirmsEarly,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::AcksBeforeDurable,
         Self::ForgetsProducers,
         Self::TrimsEarly,
         Self::SkipsCrc,
         Self::SkipsLogCrc,
         Self::IgnoresCreate,
+        Self::SkipsBatches,
+        Self::LeavesOrphans,
+        Self::ConfirmsEarly,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +68,9 @@ impl Mutation {
             Self::SkipsCrc => "skips-crc",
             Self::SkipsLogCrc => "skips-log-crc",
             Self::IgnoresCreate => "ignores-create",
+            Self::SkipsBatches => "skips-batches",
+            Self::LeavesOrphans => "leaves-orphans",
+            Self::ConfirmsEarly => "confirms-early",
         }
     }
 }
@@ -71,6 +84,7 @@ pub(crate) struct Mix {
     pub(crate) sync: u64,
     pub(crate) read: u64,
     pub(crate) consume: u64,
+    pub(crate) commit: u64,
     pub(crate) flush: u64,
     pub(crate) delete: u64,
     pub(crate) retention: u64,
@@ -80,6 +94,7 @@ pub(crate) struct Mix {
     pub(crate) outage: u64,
     pub(crate) no_space: u64,
     pub(crate) crash: u64,
+    pub(crate) kill: u64,
     pub(crate) rot: u64,
     pub(crate) rival: u64,
     pub(crate) stop: u64,
@@ -96,6 +111,7 @@ impl Mix {
             sync: 20,
             read: 15,
             consume: sometimes(15),
+            commit: sometimes(8),
             flush: 2 + sometimes(10),
             delete: sometimes(4),
             retention: sometimes(4),
@@ -105,6 +121,7 @@ impl Mix {
             outage: sometimes(2),
             no_space: sometimes(2),
             crash: 1 + sometimes(3),
+            kill: sometimes(3),
             rot: sometimes(2),
             rival: sometimes(2),
             stop: sometimes(2),
@@ -186,6 +203,7 @@ pub(crate) struct World {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) producers: Vec<Producer>,
     pub(crate) consumers: Vec<Consumer>,
+    pub(crate) committed: Vec<Committed>,
     pub(crate) history: History,
 }
 
@@ -204,6 +222,7 @@ impl World {
         Self {
             producers: producers.collect(),
             consumers: (0..PARTITIONS).map(Consumer::new).collect(),
+            committed: vec![Committed::default(); PARTITIONS],
             plan: FaultPlan::seeded(seed ^ 0xb0cc),
             data_dir_id: environment.entropy.uuid(),
             bucket: Arc::new(InMemory::new()),

@@ -46,6 +46,6 @@ pub(super) fn run(
 /// What the broker says it may use, or else what the caller says.
 fn budget(options: &Options) -> Option<f64> {
     let page = options.metrics.as_ref().and_then(|page| page.fetch().ok());
-    let said = page.and_then(|page| page.value(MEMORY_BUDGETS));
+    let said = page.and_then(|page| page.sum(&MEMORY_BUDGETS));
     said.or(options.budget.map(|bytes| bytes as f64))
 }

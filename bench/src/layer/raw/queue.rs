@@ -38,6 +38,7 @@ struct Inner {
     idle: Vec<Buffer>,
     cursor: Cursor,
     next_sequence: u64,
+    sleepers: usize,
     closed: bool,
 }
 
@@ -64,7 +65,7 @@ struct Delivery {
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     delivery: Mutex<Delivery>,
-    pub(super) work: Condvar,
+    work: Condvar,
     /// Groups that wait, for those who look without the lock.
     waiting: AtomicUsize,
 }
@@ -82,6 +83,10 @@ impl Queue {
         group.filled = end;
         group.done.push(done);
         self.waiting.store(inner.groups.len(), Ordering::SeqCst);
+        // A wake-up is a system call even if nobody sleeps.
+        if inner.sleepers > 0 {
+            self.work.notify_one();
+        }
         true
     }
 
@@ -109,7 +114,9 @@ impl Queue {
             if inner.closed {
                 return None;
             }
+            inner.sleepers += 1;
             inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner.sleepers -= 1;
         }
     }
 

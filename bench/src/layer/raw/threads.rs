@@ -35,9 +35,7 @@ impl Threads {
 
 impl Log for Threads {
     fn append(&self, payload: &[u8], done: Done) -> bool {
-        let accepted = self.queue.push(payload, done);
-        self.queue.work.notify_one();
-        accepted
+        self.queue.push(payload, done)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The cold path against stores in memory, in a folder, and under watch.
 
+mod faults;
 mod remote;
 mod same_bytes;
+mod together;
 
 use std::sync::Arc;
 

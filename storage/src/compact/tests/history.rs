@@ -240,3 +240,25 @@ async fn a_time_that_a_header_promises_and_no_record_has_is_looked_for_once() {
     let found = tokio::time::timeout(Duration::from_secs(20), looking).await;
     assert_eq!(found.expect("the search ends").expect("it looks"), None);
 }
+
+#[tokio::test]
+async fn a_segment_of_many_blocks_is_gone_over_piece_by_piece() {
+    let mut world = World::new();
+    world.object_bytes = 3 << 20;
+    let process = world.open().await;
+    let large = |number: usize| {
+        let value = Some(vec![number as u8; 400_000]);
+        batch(&[Entry { value, ..entry(&format!("k{}", number % 30), None) }], Compression::None)
+    };
+    let batches: Vec<_> = (0..40).map(large).collect();
+    process.flush_of(&batches).await;
+    assert_eq!(process.rows().await.len(), 1, "one segment of 16 MB");
+    compact(&world, &process).await;
+    let offsets: Vec<_> = process.records().await.iter().map(|(offset, _)| *offset).collect();
+    assert_eq!(offsets, (10..40).collect::<Vec<_>>());
+    let rows = process.rows().await;
+    assert!((4..=6).contains(&rows.len()), "12 MB in objects of 3 MiB: {}", rows.len());
+    assert!(rows.windows(2).all(|pair| pair[0].last_offset.next() == pair[1].base_offset));
+    let figures = process.storage.stats().compaction;
+    assert!(figures.written_bytes < 12_200_000 && figures.read_bytes > 16_000_000, "{figures:?}");
+}

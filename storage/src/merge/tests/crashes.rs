@@ -116,7 +116,10 @@ async fn a_commit_of_unknown_outcome_is_repeated_until_it_is_known() {
     let expected = process.histories().await;
     let late = Fault::Slow(Duration::from_secs(12), Duration::from_secs(13));
     plan.add(Rule::new(late).on([Operation::Put]).below("catalog").times(1));
+    let started = tokio::time::Instant::now();
     process.storage.merge().await;
+    assert!(started.elapsed() > Duration::from_secs(8), "the first attempt ran out of time");
+    assert_eq!(plan.struck().values().sum::<u64>(), 1);
     let stats = process.storage.stats().merge;
     assert_eq!((stats.objects, stats.failures, stats.overtaken), (2, 0, 0));
     assert_eq!(process.histories().await, expected);

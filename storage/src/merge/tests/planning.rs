@@ -6,6 +6,8 @@ use std::time::Duration;
 use antiphon_catalog::SegmentRow;
 use antiphon_common::{ByteCount, LeaderEpoch, ObjectId, Offset, PartitionId, Timestamp};
 
+use proptest::prelude::*;
+
 use crate::LogConfig;
 use crate::merge::MergeOptions;
 use crate::merge::options::Limits;
@@ -111,12 +113,12 @@ fn a_full_segment_is_left_alone() {
 }
 
 #[test]
-fn what_is_compacted_stays_apart_from_what_is_not() {
-    let mut rows = rows(&repeated(1, 10, 16));
-    rows.iter_mut().take(8).for_each(|row| *row = row.clone().with_cleaned(true));
-    assert!(waits(&plan(&rows)));
-    rows.iter_mut().for_each(|row| *row = row.clone().with_cleaned(true));
-    assert_eq!(plan(&rows), Plan::Merge { rows: 0..16, level: 2 });
+fn what_is_compacted_is_left_to_compaction() {
+    let mut rows = rows(&[repeated(1, 10, 16), repeated(0, 1, 16)].concat());
+    rows.iter_mut().take(16).for_each(|row| *row = row.clone().with_cleaned(true));
+    assert_eq!(plan(&rows), Plan::Merge { rows: 16..32, level: 1 });
+    assert!(waits(&plan(&rows[..31])));
+    assert_eq!(settled(&rows, unlimited()), 160, "and never looked at again");
 }
 
 #[test]
@@ -186,4 +188,57 @@ fn what_is_merged_is_settled_or_worth_another_look() {
     assert_eq!(settled(&rows(&[(1, 4), (1, 4)]), unlimited()), 0);
     let span = Limits { bytes_max: u64::MAX, span_max: Some(0) };
     assert_eq!(settled(&rows(&[(1, 4), (1, 4)]), span), 10, "nothing can join the first");
+}
+
+/// Merges until the planner waits, as the executor does.
+fn merge_all(rows: &mut Vec<SegmentRow>, limits: Limits) {
+    while let Plan::Merge { rows: range, level } = plan_at(rows, limits, NOW.get(), &[]) {
+        let inputs = &rows[range.clone()];
+        assert!(inputs.len() >= 2, "nothing is rewritten for nothing");
+        let neighbours = inputs.iter().zip(&inputs[1..]);
+        assert!(neighbours.clone().all(|(a, b)| b.base_offset == a.last_offset.next()));
+        let length = inputs.iter().map(|row| row.length).sum();
+        assert!(length <= limits.bytes_max);
+        let (first, last) = (&inputs[0], &inputs[inputs.len() - 1]);
+        let base_offset = first.base_offset;
+        let merged = SegmentRow { base_offset, length, level, ..last.clone() };
+        rows.splice(range, [merged]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is flushed: a byte is rewritten a few times at most, what is left open is a few
+    /// hundred rows at most, and what is settled is never planned again.
+    #[test]
+    fn merging_costs_little_and_leaves_little(
+        sizes in prop_oneof![
+            prop::collection::vec(100..4_000_u64, 1_500),
+            prop::collection::vec(10_000..3_000_000_u64, 800),
+            prop::collection::vec(1_000..70_000_000_u64, 400),
+        ],
+    ) {
+        let (mut rows, mut settled) = (Vec::new(), Offset::ZERO);
+        let options = MergeOptions::default();
+        let limits = unlimited();
+        for (index, size) in sizes.iter().enumerate() {
+            let base = index as i64 * 10;
+            let flushed = super::planning::rows(&[(0, 0)]).remove(0);
+            let (base_offset, last_offset) = (Offset(base), Offset(base + 9));
+            rows.push(SegmentRow { base_offset, last_offset, length: *size, ..flushed });
+            let before = rows.partition_point(|row| row.last_offset < settled);
+            let mut open = rows.split_off(before);
+            merge_all(&mut open, limits);
+            let planner = Planner { options: &options, limits, now: NOW };
+            settled = settled.max(planner.settled_end(&open));
+            rows.extend(open);
+        }
+        let bytes: u64 = sizes.iter().sum();
+        prop_assert_eq!(rows.iter().map(|row| row.length).sum::<u64>(), bytes);
+        prop_assert!(rows.iter().all(|row| row.level <= 4));
+        let open = rows.iter().filter(|row| row.last_offset >= settled).count();
+        prop_assert!(open < 256 + 5 * 16, "{open} rows open");
+        prop_assert!(rows.len() as u64 <= open as u64 + bytes / (60 * MIB) + 1);
+    }
 }
