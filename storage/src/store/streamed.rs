@@ -77,7 +77,8 @@ impl StreamedPut<'_> {
             }
             Upload::File(file) => {
                 let written = write_file(file, bytes).await;
-                written.map_err(|error| failed(object, as_client_error(&object_path(object), error)))
+                written
+                    .map_err(|error| failed(object, as_client_error(&object_path(object), error)))
             }
         }
     }
@@ -112,10 +113,7 @@ impl StreamedPut<'_> {
     }
 }
 
-async fn begin_file(
-    files: &LocalFileSystem,
-    path: &Path,
-) -> Result<Upload, object_store::Error> {
+async fn begin_file(files: &LocalFileSystem, path: &Path) -> Result<Upload, object_store::Error> {
     let file = files.path_to_filesystem(path)?;
     let created = tokio::task::spawn_blocking(move || FilePut::create(&file)).await;
     let created = created.unwrap_or_else(|ended| Err(io::Error::other(ended)));
