@@ -109,11 +109,6 @@ impl BlockCache {
         })
     }
 
-    /// The block if it is here; does not count as an attempt to load it.
-    pub(super) fn get(&self, key: &BlockKey) -> Option<Bytes> {
-        self.held.lock().take_note_of_use(key)
-    }
-
     /// Whether the block is here or on its way.
     pub(super) fn knows(&self, key: &BlockKey) -> bool {
         let held = self.held.lock();
