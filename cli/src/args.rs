@@ -183,7 +183,7 @@ pub(crate) enum InspectTarget {
         #[arg(long, value_name = "ID", conflicts_with = "batches")]
         correlation: Option<CorrelationId>,
         /// Headers beside those of Spring, Nest, SmallRye and Zilla:
-        /// correlation=HEADER|@key[,reply-topic=HEADER][,reply-partition=HEADER][,error=HEADER][,end=HEADER]
+        /// `correlation=HEADER|@key[,reply-topic=HEADER][,reply-partition=HEADER][,error=HEADER][,end=HEADER]`
         #[arg(long, value_name = "FIELDS", requires = "correlation")]
         profile: Option<Profile>,
     },

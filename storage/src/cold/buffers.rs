@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+/// Buffers come in multiples of this, so that one fits blocks of about the same size.
+const STEP_BYTES: usize = 128 << 10;
 /// Buffers below this size come from the allocator's own lists anyway.
 const POOLED_BYTES_MIN: usize = 256 << 10;
 
@@ -27,12 +29,10 @@ impl Buffers {
 
     /// A buffer of at least `length` bytes, with whatever was in it last.
     pub(super) fn take(&self, length: usize) -> Vec<u8> {
-        if length >= POOLED_BYTES_MIN
-            && let Some(buffer) = self.take_idle(length)
-        {
-            return buffer;
+        if length < POOLED_BYTES_MIN {
+            return vec![0; length];
         }
-        vec![0; length]
+        self.take_idle(length).unwrap_or_else(|| vec![0; length.next_multiple_of(STEP_BYTES)])
     }
 
     fn take_idle(&self, length: usize) -> Option<Vec<u8>> {

@@ -4,7 +4,7 @@
 //!   class        slots   bytes in flight   pace (bytes a second)
 //!   Upload         own         own         while live traffic flows: twice what it appends
 //!   Demand         own         own         the operator's limit, if there is one
-//!   Compaction   shared        own         while live traffic flows: the background rate
+//!   Compaction   shared        own         while live traffic or replays flow: the background rate
 //!   ReadAhead    shared        own         the operator's limit; goes only where nothing waits
 //! ```
 //!
@@ -25,6 +25,7 @@ mod live;
 mod pace;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -75,8 +76,9 @@ impl TrafficClass {
 /// How fast the classes go.
 #[derive(Clone, Debug)]
 pub struct TrafficOptions {
-    /// Bytes a second that compaction may move while live traffic flows. Default 32 MiB. When more
-    /// than this is appended, it is as much as is appended, or history would never be merged.
+    /// Bytes a second that compaction may move while live traffic flows or consumers read history.
+    /// Default 32 MiB. When more than this is appended, it is as much as is appended, or history would
+    /// never be merged.
     pub background_rate: u64,
     /// Bytes a second that demand reads and read-ahead may bring together. Default: no limit.
     pub history_rate: Option<u64>,
@@ -98,6 +100,10 @@ pub struct Traffic {
     /// Slots that compaction and read-ahead share.
     background: Arc<Semaphore>,
     live: LiveRate,
+    /// Appends and what consumers read of history: while there is any, rewriting history goes slowly.
+    busy: LiveRate,
+    /// Bytes that consumers had to have read, read-ahead included.
+    read: Arc<AtomicU64>,
     uploads: Pace,
     rewrites: Pace,
     reads: Pace,
@@ -119,6 +125,11 @@ impl Traffic {
         cold: &ColdOptions,
         appended: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Arc<Self> {
+        let (appended, read) = (Arc::new(appended), Arc::new(AtomicU64::new(0)));
+        let busy = {
+            let (appended, read) = (Arc::clone(&appended), Arc::clone(&read));
+            move || appended().wrapping_add(read.load(Ordering::Relaxed))
+        };
         let background = COMPACTION_IN_FLIGHT.max(cold.readahead_concurrency);
         Arc::new(Self {
             upload: Lane::new(UPLOADS_IN_FLIGHT, u64::MAX),
@@ -126,7 +137,9 @@ impl Traffic {
             compaction: Lane::new(COMPACTION_IN_FLIGHT, COMPACTION_BYTES_IN_FLIGHT),
             read_ahead: Lane::new(cold.readahead_concurrency, cold.readahead_bytes_in_flight()),
             background: Arc::new(Semaphore::new(background)),
-            live: LiveRate::new(appended),
+            live: LiveRate::new(move || appended()),
+            busy: LiveRate::new(busy),
+            read,
             uploads: Pace::default(),
             rewrites: Pace::default(),
             reads: Pace::default(),
@@ -140,16 +153,17 @@ impl Traffic {
     /// that was charged stays charged. A request for more bytes than its class may have in flight
     /// takes all of them and runs alone.
     pub async fn admit(&self, class: TrafficClass, bytes: u64) -> TrafficPermit {
+        // The pace first: whoever waits for it must not hold a slot that others could use.
+        let pause = self.charge(class, bytes);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let lane = self.lane(class).enter(bytes).await;
         let background = match class {
             // Never closed, so this always gets one.
             TrafficClass::Compaction => Arc::clone(&self.background).acquire_owned().await.ok(),
             _ => None,
         };
-        let pause = self.charge(class, bytes);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
         TrafficPermit { _lane: lane, _background: background }
     }
 
@@ -192,7 +206,8 @@ impl Traffic {
                 (&self.uploads, rate)
             }
             TrafficClass::Compaction => {
-                let rate = self.live.now().map(|live| live.max(self.options.background_rate));
+                let live = self.live.now().unwrap_or(0);
+                let rate = self.busy.now().map(|_| live.max(self.options.background_rate));
                 (&self.rewrites, rate)
             }
             TrafficClass::Demand | TrafficClass::ReadAhead => {
@@ -202,6 +217,9 @@ impl Traffic {
     }
 
     fn charge(&self, class: TrafficClass, bytes: u64) -> Duration {
+        if matches!(class, TrafficClass::Demand | TrafficClass::ReadAhead) {
+            self.read.fetch_add(bytes, Ordering::Relaxed);
+        }
         match self.pace(class) {
             (pace, Some(rate)) => pace.charge(bytes, rate),
             (_, None) => Duration::ZERO,
