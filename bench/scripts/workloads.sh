@@ -184,12 +184,25 @@ load_workloads() {
   done
   for workload in produce-1k produce-200 produce-100p open-loop roundtrip; do
     wanted "$workload" || continue
+    if [[ $workload == open-loop || $workload == roundtrip ]]; then settle; fi
     for ((round = 1; round <= rounds; round++)); do
       for system in "${systems[@]}"; do "run_$workload" "$system" "$round"; done
     done
   done
   if wanted history; then history; fi
   for system in "${systems[@]}"; do stop_broker "$system"; done
+}
+
+# Waits until the files of dropped topics are gone, once. Kafka deletes them a minute after their topic
+# (file.delete.delay.ms), and on a file system that is mounted with `discard` each gigabyte stalls
+# synchronous writes for tens of milliseconds: a latency that belongs to neither broker's requests.
+settled=0
+settle() {
+  ((settled)) && return
+  printf 'waiting 65 s for the files of dropped topics to be deleted\n' >&2
+  sleep 65
+  sync
+  settled=1
 }
 
 # Compiles a JVM's hot paths, opens files, fills pools. How much a JVM
