@@ -35,6 +35,11 @@ const FIRST_WITH_TOPIC_ID: i16 = 13;
 /// Answers with fewer bytes of the tail than this are not charged: they are gone when the socket's
 /// own buffer has them.
 const SMALL_ANSWER_BYTES: usize = 64 << 10;
+/// The most history that one answer holds of a partition, whatever its client would take: clients that
+/// ask for 50 MiB (`fetch.max.bytes`) and are slow to read it must not keep the room from others.
+const HISTORY_BYTES_MAX: usize = 8 << 20;
+/// How long a fetch waits for room before it answers without history; the client asks again.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer that has something waits for history of further partitions. What is late is
 /// still loaded, and is there for the next fetch.
 const STRAGGLER_PATIENCE: Duration = Duration::from_millis(250);
@@ -215,7 +220,8 @@ impl<'a> Fetcher<'a> {
         match readable.look(budget) {
             Look::Done(response) => (response, None),
             Look::Cold(response) => {
-                let (limit, at_least_one) = (budget.for_partition(wanted), budget.first);
+                let at_least_one = budget.first;
+                let limit = budget.for_partition(wanted).min(HISTORY_BYTES_MAX);
                 budget.set_aside(limit);
                 (response, Some(ColdPart { readable, limit, at_least_one, place: 0 }))
             }
@@ -269,13 +275,14 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    /// Takes room for history. Only the first partition waits for it: one that waited while it
-    /// held room for others could wait for ever. Without room a partition stays empty this time.
+    /// Takes room for history. Only the first partition waits for it, and not for long: one that
+    /// waited while it held room for others could wait for ever, and one that others keep waiting
+    /// would lose its client. Without room a partition stays empty this time.
     async fn admit(&self, part: &ColdPart<'_>, held: &mut Option<Held>) -> bool {
         let budget = self.context.broker.response_budget();
         let bytes = part.limit.max(1);
         let more = match held {
-            None => Some(budget.take(bytes).await),
+            None => tokio::time::timeout(ROOM_PATIENCE, budget.take(bytes)).await.ok(),
             Some(_) => budget.try_take(bytes),
         };
         let admitted = more.is_some();

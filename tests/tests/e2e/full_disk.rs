@@ -13,7 +13,8 @@ use std::time::Duration;
 /// Two segments of the write-ahead log (64 MiB each) and some change: the third does not fit.
 const SMALL_MIB: u32 = 144;
 const LARGE_MIB: u32 = 1024;
-const VALUE_BYTES: usize = 512 << 10;
+/// A record is its own key, so that a batch is twice this.
+const VALUE_BYTES: usize = 400 << 10;
 /// More than the small disk holds, several times.
 const BATCHES_MAX: usize = 1000;
 
