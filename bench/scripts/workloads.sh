@@ -194,8 +194,7 @@ load_workloads() {
 }
 
 # Waits until the files of dropped topics are gone, once. Kafka deletes them a minute after their topic
-# (file.delete.delay.ms), and on a file system that is mounted with `discard` each gigabyte stalls
-# synchronous writes for tens of milliseconds: a latency that belongs to neither broker's requests.
+# (file.delete.delay.ms), and what that costs a disk that trims deleted files belongs to neither broker's requests: see README.md, pitfalls.
 settled=0
 settle() {
   ((settled)) && return
