@@ -41,7 +41,7 @@ choose_replay_sizes() {
     history=${history:-6GiB} loads=${loads:-1,4,16,4@0} rounds=${rounds:-3}
     seconds=20 warmup_seconds=3 alone_seconds=10
   fi
-  antiphon_flags=(--store "s3://$bucket/antiphon" --tail-memory "$tail_memory"
+  antiphon_flags=(--store "s3://$bucket/antiphon" --tail-memory "$tail_memory" --tail-cache-memory "$tail_memory"
     --cache-memory "$cache_memory" --flush-interval "$flush_seconds")
 }
 

@@ -259,6 +259,10 @@ impl Broker {
         let stats = self.storage().stats();
         snapshot.gauge("tail_bytes", "Memory charged to the tail", stats.tail_bytes);
         snapshot.gauge("tail_limit_bytes", "Memory that the tail may use", stats.tail_bytes_max);
+        let help = "Memory of records that are in the bucket and were written last";
+        snapshot.gauge("tail_cache_bytes", help, stats.tail_cache_bytes);
+        let help = "Memory that those may use";
+        snapshot.gauge("tail_cache_limit_bytes", help, stats.tail_cache_bytes_max);
         let help = "Bytes durable on this disk and not in the bucket yet";
         snapshot.gauge("unflushed_bytes", help, stats.unflushed_bytes);
         snapshot.counter("tail_waits", "Times a producer waited for the tail", stats.tail_waits);

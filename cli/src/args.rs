@@ -92,9 +92,13 @@ pub(crate) struct ServeArguments {
     #[arg(long, env = "ANTIPHON_BROKER_ID", value_name = "ID")]
     pub(crate) broker_id: Option<i32>,
 
-    /// Memory for records that are not only in history, such as 256MiB [default: 256MiB, less on small machines]
+    /// Memory for records that are not in history yet, such as 256MiB [default: 256MiB, less on small machines]
     #[arg(long, env = "ANTIPHON_TAIL_MEMORY", value_name = "SIZE")]
     pub(crate) tail_memory: Option<String>,
+
+    /// Memory for the newest records that are in history already; 0 for none [default: 1GiB, less on small machines]
+    #[arg(long, env = "ANTIPHON_TAIL_CACHE_MEMORY", value_name = "SIZE")]
+    pub(crate) tail_cache_memory: Option<String>,
 
     /// Memory for requests that are being received or handled [default: 256MiB, less on small machines]
     #[arg(long, env = "ANTIPHON_REQUEST_MEMORY", value_name = "SIZE")]

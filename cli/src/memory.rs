@@ -3,7 +3,7 @@
 //! A broker whose budgets exceed its machine promises what it cannot keep: it runs until all of them
 //! are full at once, and is then killed by the kernel, at the worst time. So:
 //! - What the operator leaves open is fitted to the machine: at most an eighth of its memory for each
-//!   large budget.
+//!   large budget, a sixteenth for the tail cache.
 //! - What the operator sets is taken as it is, and refused at start, with exit code 1, if the sum does
 //!   not fit.
 //! - If even the fitted defaults do not fit, the machine is tiny and nobody has promised anything: a
@@ -26,6 +26,7 @@ const REWRITING_BYTES: u64 = 96 * MIB;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budgets {
     pub(crate) tail: u64,
+    pub(crate) tail_cache: u64,
     pub(crate) requests: u64,
     pub(crate) responses: u64,
     pub(crate) cache: u64,
@@ -35,6 +36,7 @@ pub(crate) struct Budgets {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
     pub(crate) tail: Option<u64>,
+    pub(crate) tail_cache: Option<u64>,
     pub(crate) requests: Option<u64>,
     pub(crate) responses: Option<u64>,
     pub(crate) cache: Option<u64>,
@@ -71,6 +73,7 @@ impl Budgets {
         };
         Self {
             tail: fit(wishes.tail, 256 * MIB, 8, 16 * MIB),
+            tail_cache: fit(wishes.tail_cache, 1024 * MIB, 16, 0),
             requests: fit(wishes.requests, 256 * MIB, 8, 16 * MIB),
             responses: fit(wishes.responses, 256 * MIB, 8, 16 * MIB),
             cache: fit(wishes.cache, 64 * MIB, 32, 4 * MIB),
@@ -80,7 +83,7 @@ impl Budgets {
     /// Everything added up. Blocks in flight may be another three quarters of their cache.
     fn sum(&self) -> u64 {
         let reads = self.cache.saturating_add(self.cache / 4 * 3);
-        let set = [self.tail, self.requests, self.responses, reads];
+        let set = [self.tail, self.tail_cache, self.requests, self.responses, reads];
         let fixed = [BASE_BYTES, FIXED_BYTES, REWRITING_BYTES, SEGMENT_ROWS_MEMORY_BYTES];
         set.into_iter().chain(fixed).fold(0, u64::saturating_add)
     }
@@ -93,7 +96,7 @@ pub(crate) fn plan(wishes: Wishes, machine: Option<u64>) -> Result<MemoryPlan, S
     match machine {
         Some(machine) if plan.exceeds_machine() && wishes.any() => Err(format!(
             "the memory budgets add up to {} MiB and this machine has {} MiB; lower --tail-memory, \
-             --request-memory, --response-memory or --cache-memory, or leave them to their defaults",
+             --tail-cache-memory, --request-memory, --response-memory or --cache-memory, or leave them to their defaults",
             plan.sum.div_ceil(MIB),
             machine / MIB,
         )),

@@ -80,6 +80,7 @@ fn merge(first: ServeArguments, second: ServeArguments) -> ServeArguments {
         wal: first.wal.or(second.wal),
         broker_id: first.broker_id.or(second.broker_id),
         tail_memory: first.tail_memory.or(second.tail_memory),
+        tail_cache_memory: first.tail_cache_memory.or(second.tail_cache_memory),
         cache_memory: first.cache_memory.or(second.cache_memory),
         request_memory: first.request_memory.or(second.request_memory),
         response_memory: first.response_memory.or(second.response_memory),
@@ -151,6 +152,7 @@ fn memory_wishes(merged: &ServeArguments) -> Result<Wishes, String> {
     };
     Ok(Wishes {
         tail: wish("--tail-memory", &merged.tail_memory, 16 << 20)?,
+        tail_cache: wish("--tail-cache-memory", &merged.tail_cache_memory, 0)?,
         requests: wish("--request-memory", &merged.request_memory, 4 << 20)?,
         responses: wish("--response-memory", &merged.response_memory, 4 << 20)?,
         cache: wish("--cache-memory", &merged.cache_memory, 4 << 20)?,
@@ -160,6 +162,7 @@ fn memory_wishes(merged: &ServeArguments) -> Result<Wishes, String> {
 fn give_memory(plan: &MemoryPlan, broker: &mut BrokerOptions, storage: &mut StorageOptions) {
     let budgets = plan.budgets;
     storage.tail_bytes_max = budgets.tail;
+    storage.tail_cache_bytes_max = budgets.tail_cache;
     storage.cold_cache_bytes = budgets.cache;
     broker.limits.request_bytes_max = usize::try_from(budgets.requests).unwrap_or(usize::MAX);
     broker.limits.response_bytes_max = usize::try_from(budgets.responses).unwrap_or(usize::MAX);

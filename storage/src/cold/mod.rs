@@ -41,11 +41,12 @@ mod remote;
 mod segment;
 mod stats;
 
+pub use ahead::Onward;
 pub use batches::last_offset_of_run;
 pub use convoy::ReaderId;
 pub use error::{BlockFault, ColdReadError};
 pub use options::ColdOptions;
-pub use reader::ColdReader;
+pub use reader::{ColdRead, ColdReader};
 pub use segment::SegmentRef;
 pub use stats::ColdStats;
 

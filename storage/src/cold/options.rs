@@ -14,7 +14,7 @@ pub struct ColdOptions {
     pub readahead_bytes_max: u64,
     /// Demand reads (GETs, or runs of file reads) in flight. Default 16.
     pub concurrency: usize,
-    /// Read-ahead GETs in flight. Default 4.
+    /// Read-ahead GETs in flight. Default 8: what a consumer of a few partitions has under way at once.
     pub readahead_concurrency: usize,
     /// Whether GETs that are slow for their size are sent a second time. Default true; means
     /// nothing for local files.
@@ -29,7 +29,7 @@ impl Default for ColdOptions {
             readahead_bytes_min: 512 << 10,
             readahead_bytes_max: 8 << 20,
             concurrency: 16,
-            readahead_concurrency: 4,
+            readahead_concurrency: 8,
             hedge: true,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use antiphon_common::{ObjectId, Offset, PartitionId, Timestamp};
 use bytes::Bytes;
 
-use super::ahead::{AheadPlanner, Step};
+use super::ahead::{AheadPlanner, Onward, Plan, SectionKey, Step};
 use super::batches::{Wanted, cut, last_offset_of_run};
 use super::block_cache::BlockCache;
 use super::convoy::ReaderId;
@@ -40,6 +40,16 @@ struct Shared {
     /// The most that one step of a read asks for.
     step_bytes_max: u64,
     cache_bytes_max: u64,
+}
+
+/// What a read found.
+#[derive(Clone, Debug, Default)]
+pub struct ColdRead {
+    /// Runs of neighbouring batches, in order.
+    pub runs: Vec<Bytes>,
+    /// Set if reading ahead should go on in the segment that follows: pass it to
+    /// [`ColdReader::read_ahead`].
+    pub onward: Option<Onward>,
 }
 
 /// A section that is being read.
@@ -93,7 +103,8 @@ impl ColdReader {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Vec<Bytes>, ColdReadError> {
-        self.read_for(ReaderId::NOBODY, segment, from, max_bytes, at_least_one).await
+        let read = self.read_for(ReaderId::NOBODY, segment, from, max_bytes, at_least_one).await?;
+        Ok(read.runs)
     }
 
     /// As [`Self::read`], for a reader that goes through history beside others, who then share what
@@ -105,10 +116,10 @@ impl ColdReader {
         from: Offset,
         max_bytes: usize,
         at_least_one: bool,
-    ) -> Result<Vec<Bytes>, ColdReadError> {
-        let mut runs = Vec::new();
+    ) -> Result<ColdRead, ColdReadError> {
+        let mut read = ColdRead::default();
         if from > segment.last_offset || (max_bytes == 0 && !at_least_one) {
-            return Ok(runs);
+            return Ok(read);
         }
         self.reader_is_at(reader, segment.partition, from);
         let section = self.section(segment).await?;
@@ -119,15 +130,16 @@ impl ColdReader {
             stopped: false,
         };
         while let Some(blocks) = progress.next_step(&section.index, self.shared.step_bytes_max) {
-            let (loaded, failed) = self.shared.load(reader, &section, blocks).await;
-            let cut = self.take_batches(&section, &loaded, &mut progress, &mut runs);
+            let (loaded, failed, onward) = self.shared.load(reader, &section, blocks).await;
+            read.onward = onward;
+            let cut = self.take_batches(&section, &loaded, &mut progress, &mut read.runs);
             match cut.err().or(failed) {
-                Some(error) if runs.is_empty() => return Err(error),
+                Some(error) if read.runs.is_empty() => return Err(error),
                 Some(_) => break,
                 None => {}
             }
         }
-        Ok(runs)
+        Ok(read)
     }
 
     /// Cuts the batches that are wanted out of `blocks`, the next ones of the section.
@@ -186,13 +198,17 @@ impl ColdReader {
         Ok(None)
     }
 
-    /// Starts loading the beginning of `segment`, as read-ahead: for a planner that sees a reader
-    /// come to the end of the segment before it. Returns when the segment's index is there; drops the
-    /// rest when read-ahead is busy.
-    pub async fn prefetch(&self, segment: &SegmentRef) -> Result<(), ColdReadError> {
+    /// Goes on reading ahead in `segment`, which follows the one that a reader is in. Returns when the
+    /// segment's index is there, with what is left for the segment after it, if anything is; drops
+    /// the loads when read-ahead is busy.
+    pub async fn read_ahead(
+        &self,
+        segment: &SegmentRef,
+        onward: Onward,
+    ) -> Result<Option<Onward>, ColdReadError> {
         let section = self.section(segment).await?;
-        self.shared.blocks.read_ahead(section.object, &section.index, 0..1);
-        Ok(())
+        let plan = self.shared.planner.expect(&section.index, section.key(), onward);
+        Ok(self.shared.read_ahead(&section, plan))
     }
 
     /// What was read so far, and how.
@@ -208,26 +224,33 @@ impl ColdReader {
 
 impl Shared {
     /// Loads `blocks`, and reads ahead of them if the reader is going through the section. Returns
-    /// the blocks before the first that failed, and why it did.
+    /// the blocks before the first that failed, why it did, and what to read ahead elsewhere.
     async fn load(
         &self,
         reader: ReaderId,
         section: &Section,
         blocks: Range<usize>,
-    ) -> (Vec<Bytes>, Option<ColdReadError>) {
+    ) -> (Vec<Bytes>, Option<ColdReadError>, Option<Onward>) {
         let (object, index) = (section.object, &section.index);
-        let plan = |missed| {
-            let section = (object, index.summary().position);
-            self.planner.observe(index, &Step { section, blocks: blocks.clone(), missed })
-        };
         if let Some(load) = self.blocks.missing(reader, object, index, blocks.clone()) {
             self.cache.keep_together(&load).await;
         }
         let asked = self.blocks.ask(object, index, blocks.clone());
-        if let Some(ahead) = plan(asked.missed) {
-            self.blocks.read_ahead(object, index, ahead);
+        let step = Step { section: section.key(), blocks, missed: asked.missed };
+        let onward = self.read_ahead(section, self.planner.observe(index, &step));
+        let (loaded, failed) = asked.all().await;
+        (loaded, failed, onward)
+    }
+
+    /// Starts what was planned. Without room for it nothing is read ahead elsewhere either.
+    fn read_ahead(&self, section: &Section, plan: Plan) -> Option<Onward> {
+        if let Some(blocks) = plan.blocks
+            && !self.blocks.read_ahead(section.object, &section.index, blocks.clone())
+        {
+            self.planner.take_back(section.key(), &blocks);
+            return None;
         }
-        asked.all().await
+        plan.onward
     }
 
     /// Loads `blocks` and takes no note of the reader.
@@ -244,6 +267,10 @@ impl Shared {
 }
 
 impl Section {
+    fn key(&self) -> SectionKey {
+        (self.object, self.index.summary().position)
+    }
+
     fn block_position(&self, number: usize) -> u64 {
         self.index.blocks().get(number).map_or(0, |block| block.position)
     }

@@ -139,14 +139,14 @@ impl RemoteBlocks {
         self.counters.joins.add((asked.len() - hits - misses) as u64);
     }
 
-    /// Loads `blocks` of a section in the background, as far as read-ahead has slots and bytes
-    /// free, and does not run away from readers who share the cache.
+    /// Loads `blocks` of a section in the background if read-ahead has slots and bytes free, and does
+    /// not run away from readers who share the cache. Says whether it does.
     pub(super) fn read_ahead(
         self: &Arc<Self>,
         object: ObjectId,
         index: &SectionIndex,
         blocks: Range<usize>,
-    ) {
+    ) -> bool {
         let entries = index.blocks().get(blocks.clone()).unwrap_or_default();
         let absent = |entry: &&BlockEntry| !self.cache.knows(&(object, entry.position));
         let bytes = entries.iter().filter(absent).map(|entry| entry.length).sum();
@@ -163,7 +163,10 @@ impl RemoteBlocks {
             true => None,
             false => self.gets.traffic().try_admit(TrafficClass::ReadAhead, bytes),
         };
-        let Some(permit) = permit else { return self.counters.readahead_skips.add(1) };
+        let Some(permit) = permit else {
+            self.counters.readahead_skips.add(1);
+            return false;
+        };
         let claims = blocks.zip(entries).map(|(number, entry)| {
             (entry, self.cache.claim((object, entry.position), span_of(index, number, entry)))
         });
@@ -175,6 +178,7 @@ impl RemoteBlocks {
         if !runs.is_empty() {
             tokio::spawn(Arc::clone(self).load_ahead(runs, permit));
         }
+        true
     }
 
     async fn load_on_demand(self: Arc<Self>, run: Run) {

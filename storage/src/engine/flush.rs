@@ -135,7 +135,8 @@ impl Storage {
         flush.objects.iter().for_each(|object| self.ids.finish(object.identity.object));
         debug!(lsn = through.get(), objects = flush.objects.len(), "flushed");
         *turn = None;
-        self.context.queue.mark_flushed(through);
+        let freed = self.context.queue.mark_flushed(through);
+        self.context.budget.refund(freed);
         self.context.wal.trim(through);
         self.evict();
         Ok(self.context.queue.unflushed_bytes())
@@ -253,13 +254,11 @@ impl Storage {
         }
     }
 
-    /// Drops cached batches until the tail uses at most half of its budget; the other half is room
-    /// for producers until the next flush.
+    /// Drops what is flushed and does not fit into the tail cache, the oldest first.
     fn evict(&self) {
-        while self.context.budget.used() > self.context.budget.limit() / 2 {
-            let Some((log, through, refund)) = self.context.queue.pop_flushed() else { break };
+        let bytes_max = self.options.tail_cache_bytes_max;
+        while let Some((log, through)) = self.context.queue.pop_flushed(bytes_max) {
             log.evict_through(through);
-            self.context.budget.refund(refund);
         }
     }
 }

@@ -66,6 +66,10 @@ pub struct StorageStats {
     pub tail_bytes: u64,
     /// The tail's budget in bytes.
     pub tail_bytes_max: u64,
+    /// Bytes of records in the tail cache.
+    pub tail_cache_bytes: u64,
+    /// The tail cache's limit in bytes.
+    pub tail_cache_bytes_max: u64,
     /// Bytes that are durable locally but not yet in the bucket.
     pub unflushed_bytes: u64,
     /// Figures of the cold path.
@@ -160,6 +164,8 @@ impl Storage {
             wal: self.context.wal.stats(),
             tail_bytes: self.context.budget.used(),
             tail_bytes_max: self.context.budget.limit(),
+            tail_cache_bytes: self.context.queue.flushed_bytes(),
+            tail_cache_bytes_max: self.options.tail_cache_bytes_max,
             unflushed_bytes: self.context.queue.unflushed_bytes(),
             cold: self.context.cold.stats(),
             segment_rows: self.context.segments.rows(),

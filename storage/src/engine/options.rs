@@ -38,8 +38,10 @@ pub struct StorageOptions {
     pub wal_opener: Option<WalOpener>,
     /// Bytes of disk that the write-ahead log may use.
     pub wal_bytes_max: u64,
-    /// Bytes of memory that the tail may use; producers wait when it is full.
+    /// Bytes of memory for records that are not in the bucket yet; producers wait when it is full.
     pub tail_bytes_max: u64,
+    /// Bytes of memory for the newest records that are in the bucket already.
+    pub tail_cache_bytes_max: u64,
     /// The longest that a record stays out of the bucket while there is little traffic.
     pub flush_interval: Duration,
     /// Bytes that one flush takes at most.
@@ -76,6 +78,7 @@ impl StorageOptions {
             wal_opener: None,
             wal_bytes_max: 4 << 30,
             tail_bytes_max: 256 << 20,
+            tail_cache_bytes_max: 1 << 30,
             flush_interval: Duration::from_secs(30),
             flush_bytes_max: 64 << 20,
             own_object_bytes_min: 8 << 20,

@@ -1,12 +1,14 @@
 //! Every durable batch in memory, over all partitions, in log order.
 //!
 //! ```text
-//!   evictable (history has them)      |        unflushed
+//!   tail cache (history has them)     |        unflushed
 //!   oldest ------------------------ flushed ---------------------- newest
 //! ```
 //!
 //! A flush takes a prefix of the unflushed part, so that one number, the log position of its last
-//! batch, says what the write-ahead log may forget. Eviction drops a prefix of the flushed part.
+//! batch, says what the write-ahead log may forget. What is flushed stays readable here, so that
+//! consumers that are behind by seconds cost the store nothing, until the tail cache is full: then a
+//! prefix of it is dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub(crate) struct QueuedBatch {
 struct Queue {
     batches: VecDeque<QueuedBatch>,
     flushed: usize,
+    flushed_bytes: u64,
     unflushed_bytes: u64,
 }
 
@@ -119,25 +122,37 @@ impl TailQueue {
         taken
     }
 
-    /// Notes that history has everything up to `through`.
-    pub(crate) fn mark_flushed(&self, through: Lsn) {
+    /// Notes that history has everything up to `through`. Returns what was charged for that.
+    pub(crate) fn mark_flushed(&self, through: Lsn) -> u64 {
         let mut queue = self.queue.lock();
+        let before = queue.unflushed_bytes;
         while let Some(entry) = queue.batches.get(queue.flushed) {
             if entry.batch.lsn > through {
                 break;
             }
             let cost = entry.cost;
             queue.flushed += 1;
+            queue.flushed_bytes += cost;
             queue.unflushed_bytes -= cost;
         }
+        before - queue.unflushed_bytes
     }
 
-    /// Takes the oldest flushed batch out, to be dropped from memory: its log, the offset up to
-    /// which it reached, and the refund.
-    pub(crate) fn pop_flushed(&self) -> Option<(Arc<PartitionLog>, Offset, u64)> {
+    /// Bytes charged to batches that history has and memory still holds.
+    pub(crate) fn flushed_bytes(&self) -> u64 {
+        self.queue.lock().flushed_bytes
+    }
+
+    /// If flushed batches take more than `bytes_max`, takes the oldest of them out, to be dropped from
+    /// memory: its log, and the offset up to which it reached.
+    pub(crate) fn pop_flushed(&self, bytes_max: u64) -> Option<(Arc<PartitionLog>, Offset)> {
         let mut queue = self.queue.lock();
+        if queue.flushed_bytes <= bytes_max {
+            return None;
+        }
         queue.flushed = queue.flushed.checked_sub(1)?;
         let entry = queue.batches.pop_front()?;
-        Some((entry.log, entry.batch.last_offset, entry.cost))
+        queue.flushed_bytes -= entry.cost;
+        Some((entry.log, entry.batch.last_offset))
     }
 }

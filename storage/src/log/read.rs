@@ -7,7 +7,7 @@ use antiphon_common::{ErrorKind, Offset};
 use bytes::Bytes;
 
 use super::partition_log::PartitionLog;
-use crate::cold::{ColdReadError, ReaderId, SegmentRef, last_offset_of_run};
+use crate::cold::{ColdRead, ColdReadError, Onward, ReaderId, SegmentRef, last_offset_of_run};
 
 /// What the tail says about a read.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ impl PartitionLog {
     }
 
     async fn read_history(
-        &self,
+        self: &Arc<Self>,
         read: HistoryRead,
         offset: Offset,
     ) -> Result<Vec<Bytes>, ReadColdError> {
@@ -134,7 +134,7 @@ impl PartitionLog {
             (state.log_start, state.flushed_end)
         };
         let mut batches: Vec<Bytes> = Vec::new();
-        let (mut next, mut rest) = (offset, read);
+        let (mut next, mut rest, mut ahead) = (offset, read, None);
         while next >= log_start && next < flushed_end && rest.wants_more() {
             let (segment, found) = match self.read_one_segment(&rest, next).await {
                 Ok(Some(found)) => found,
@@ -142,9 +142,11 @@ impl PartitionLog {
                 Err(error) if batches.is_empty() => return Err(error),
                 Err(_) => break,
             };
-            let Some(last) = found.last().and_then(|run| last_offset_of_run(run)) else { break };
-            rest.took(found.iter().map(Bytes::len).sum());
-            batches.extend(found);
+            let ColdRead { runs, onward } = found;
+            ahead = onward.map(|onward| (onward, segment.last_offset.next()));
+            let Some(last) = runs.last().and_then(|run| last_offset_of_run(run)) else { break };
+            rest.took(runs.iter().map(Bytes::len).sum());
+            batches.extend(runs);
             next = last.next();
             if last < segment.last_offset {
                 break;
@@ -152,7 +154,21 @@ impl PartitionLog {
             next = segment.last_offset.next();
         }
         self.context.cold.reader_is_at(read.reader, self.id, next);
+        if let Some((onward, from)) = ahead.filter(|(_, from)| *from < flushed_end) {
+            let log = Arc::clone(self);
+            self.context.history.spawn(async move { log.read_ahead(onward, from).await });
+        }
         Ok(batches)
+    }
+
+    /// Goes on reading ahead from the segment at `from` on. What goes wrong here is met again, and
+    /// told, by the read that comes to it.
+    async fn read_ahead(&self, mut onward: Onward, mut from: Offset) {
+        while let Ok(Some(segment)) = self.segment_containing(from).await {
+            let read = self.context.cold.read_ahead(&SegmentRef::from(&segment), onward).await;
+            let Ok(Some(rest)) = read else { return };
+            (onward, from) = (rest, segment.last_offset.next());
+        }
     }
 
     /// Reads the segment that holds `from`, planning again if it turns out that history was
@@ -161,7 +177,7 @@ impl PartitionLog {
         &self,
         read: &HistoryRead,
         from: Offset,
-    ) -> Result<Option<(SegmentRow, Vec<Bytes>)>, ReadColdError> {
+    ) -> Result<Option<(SegmentRow, ColdRead)>, ReadColdError> {
         let mut planned_again = false;
         loop {
             let Some(segment) = self.segment_containing(from).await? else {
@@ -189,7 +205,7 @@ impl PartitionLog {
         segment: &SegmentRow,
         read: &HistoryRead,
         from: Offset,
-    ) -> Result<Vec<Bytes>, ColdReadError> {
+    ) -> Result<ColdRead, ColdReadError> {
         let target = SegmentRef::from(segment);
         let cold = &self.context.cold;
         cold.read_for(read.reader, &target, from, read.max_bytes, read.at_least_one).await

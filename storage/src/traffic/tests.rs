@@ -9,14 +9,19 @@ use super::*;
 const MIB: u64 = 1 << 20;
 
 fn quiet(options: TrafficOptions) -> Arc<Traffic> {
-    Traffic::new(options, &ColdOptions::default(), || 0)
+    Traffic::new(options, &four_at_a_time(), || 0)
+}
+
+/// As many requests of read-ahead as of compaction.
+fn four_at_a_time() -> ColdOptions {
+    ColdOptions { readahead_concurrency: 4, ..ColdOptions::default() }
 }
 
 /// Live traffic that appends `rate` bytes a second by the paused clock.
 fn busy(options: TrafficOptions, rate: u64) -> Arc<Traffic> {
     let started = Instant::now();
     let appended = move || started.elapsed().as_millis() as u64 * rate / 1000;
-    Traffic::new(options, &ColdOptions::default(), appended)
+    Traffic::new(options, &four_at_a_time(), appended)
 }
 
 async fn time_of(traffic: &Traffic, class: TrafficClass, requests: u64) -> Duration {

@@ -213,6 +213,7 @@ fn storage_options(opener: WalOpener) -> StorageOptions {
     StorageOptions {
         wal_opener: Some(opener),
         tail_bytes_max: 48 << 10,
+        tail_cache_bytes_max: 24 << 10,
         flush_bytes_max: 24 << 10,
         own_object_bytes_min: 8 << 10,
         cold_cache_bytes: 64 << 10,

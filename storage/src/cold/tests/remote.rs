@@ -5,6 +5,7 @@ use antiphon_common::Offset;
 use futures::future::join_all;
 
 use super::*;
+use crate::cold::Onward;
 use crate::object::samples::slices;
 
 const MIB: usize = 1 << 20;
@@ -168,9 +169,10 @@ async fn demand_has_no_more_in_flight_than_its_share() {
 }
 
 #[tokio::test]
-async fn prefetching_spares_the_reader_the_wait() {
+async fn what_was_read_ahead_across_segments_spares_the_reader_the_wait() {
     let (reader, watched, segment) = watched_reader(&eight_blocks(), no_read_ahead()).await;
-    reader.prefetch(&segment).await.unwrap();
+    let onward = Onward { ahead_bytes: 0, window_bytes: 1, filling: false };
+    assert_eq!(reader.read_ahead(&segment, onward).await.unwrap(), None);
     watched.until_gets(|gets| gets.len() == 2).await;
     reader.read(&segment, Offset(0), 1, true).await.unwrap();
     assert_eq!(watched.gets().len(), 2);

@@ -33,7 +33,7 @@ async fn replay(
 ) -> Duration {
     let (began, mut from) = (Instant::now(), segment.base_offset);
     while from <= segment.last_offset {
-        let runs = reader.read_for(id, &segment, from, MIB, true).await.unwrap();
+        let runs = reader.read_for(id, &segment, from, MIB, true).await.unwrap().runs;
         from = runs.last().and_then(|run| last_offset_of_run(run)).unwrap().next();
         reader.reader_is_at(id, segment.partition, from);
         tokio::time::sleep(pause).await;

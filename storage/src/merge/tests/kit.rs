@@ -166,6 +166,7 @@ impl World {
             merge: self.merge.clone(),
             own_object_bytes_min: self.own_object_bytes_min,
             tail_bytes_max: self.tail_bytes_max,
+            tail_cache_bytes_max: self.tail_bytes_max / 2,
             on_fatal: FatalReport(Arc::new(move |reason| fatal.lock().push(reason.to_owned()))),
             ..StorageOptions::new(Path::new("nowhere"))
         }
