@@ -181,8 +181,9 @@ impl PartitionLog {
         let acked = take_acked(&mut state);
         let readers = std::mem::take(&mut state.readers);
         drop(state);
-        acked.iter().for_each(|latch| latch.settle(true));
+        // Readers first: in a call and its response, what happens next depends on them.
         readers.iter().for_each(|reader| reader.notify_one());
+        acked.iter().for_each(|latch| latch.settle(true));
     }
 }
 

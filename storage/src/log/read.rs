@@ -81,15 +81,19 @@ impl PartitionLog {
         if state.tail.first_offset().is_none_or(|first| offset < first) {
             return TailRead::Cold;
         }
-        let mut batches = Vec::new();
-        let mut room = max_bytes;
+        let (mut batches, mut room, mut read) = (Vec::new(), max_bytes, 0);
         for batch in state.tail.from_offset(offset) {
             let size = batch.bytes.len();
             if size > room && !(at_least_one && batches.is_empty()) {
                 break;
             }
             room = room.saturating_sub(size);
+            read += size as u64;
             batches.push(batch.bytes.clone());
+        }
+        drop(state);
+        if read > 0 {
+            self.context.traffic.tail_was_read(read);
         }
         TailRead::Batches(batches)
     }

@@ -4,7 +4,7 @@
 //!   class        slots   bytes in flight   pace (bytes a second)
 //!   Upload         own         own         while live traffic flows: twice what it appends
 //!   Demand         own         own         the operator's limit, if there is one
-//!   Compaction   shared        own         while live traffic or replays flow: the background rate
+//!   Compaction   shared        own         while producers or consumers are busy: the background rate
 //!   ReadAhead    shared        own         the operator's limit; goes only where nothing waits
 //! ```
 //!
@@ -76,7 +76,7 @@ impl TrafficClass {
 /// How fast the classes go.
 #[derive(Clone, Debug)]
 pub struct TrafficOptions {
-    /// Bytes a second that compaction may move while live traffic flows or consumers read history.
+    /// Bytes a second that compaction may move while live traffic flows or consumers read.
     /// Default 32 MiB. When more than this is appended, it is as much as is appended, or history would
     /// never be merged.
     pub background_rate: u64,
@@ -100,9 +100,9 @@ pub struct Traffic {
     /// Slots that compaction and read-ahead share.
     background: Arc<Semaphore>,
     live: LiveRate,
-    /// Appends and what consumers read of history: while there is any, rewriting history goes slowly.
+    /// Appends and what consumers read: while there is any, rewriting history goes slowly.
     busy: LiveRate,
-    /// Bytes that consumers had to have read, read-ahead included.
+    /// Bytes that consumers took from the tail or had to have read, read-ahead included.
     read: Arc<AtomicU64>,
     uploads: Pace,
     rewrites: Pace,
@@ -182,6 +182,11 @@ impl Traffic {
         }
         self.charge(class, bytes);
         Some(TrafficPermit { _lane: lane, _background: background })
+    }
+
+    /// Takes note that a consumer took `bytes` from the tail: live traffic, to which rewriting yields.
+    pub(crate) fn tail_was_read(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Figures of one class.
