@@ -41,15 +41,15 @@ choose_replay_sizes() {
     history=${history:-6GiB} loads=${loads:-1,4,16,4@0} rounds=${rounds:-3}
     seconds=20 warmup_seconds=3 alone_seconds=10
   fi
-  antiphon_flags=(--store "s3://$bucket/antiphon" --tail-memory "$tail_memory" --tail-cache-memory "$tail_memory"
-    --cache-memory "$cache_memory" --flush-interval "$flush_seconds")
+  antiphon_flags=(--store "s3://$bucket/antiphon" --tail-memory "$tail_memory"
+    --tail-cache-memory "$tail_memory" --cache-memory "$cache_memory" --flush-interval "$flush_seconds")
 }
 
 describe_replay() {
   echo "history $history over $replay_partitions partitions of 1 KiB records; loads $loads," \
     "alone for $alone_seconds s; 300 requests/s of 256 bytes for $seconds s"
   [[ $systems != broker ]] || return 0
-  echo "; Antiphon: tail $tail_memory, cache $cache_memory, history in MinIO on the same disk;" \
+  echo "; Antiphon: tail and tail cache $tail_memory each, cache $cache_memory, history in MinIO on the same disk;" \
     "Kafka: defaults, history in its log; all of them up, taking turns"
 }
 

@@ -158,13 +158,13 @@ idle() {
 }
 
 # Memory while history is replayed by many and a producer goes as fast as it can. A broker whose metrics
-# do not say its budgets is held to what the defaults of the four large ones add up to.
+# do not say its budgets is held to what the defaults of the five large ones add up to.
 pressure() {
   local antiphon_flags=(--store "s3://$bucket/pressure" --flush-interval 5)
   start_minio
   start_broker antiphon "$data/antiphon-pressure"
   measure antiphon pressure 1 replay --history "$bytes_replayed" --loads "$replays" \
-    --pressure "$((2 * seconds))" --budget 832MiB \
+    --pressure "$((2 * seconds))" --budget 1856MiB \
     --metrics "http://127.0.0.1:$((port_base + 1))/metrics"
   stop_broker antiphon
   stop_minio

@@ -16,8 +16,9 @@ pub(crate) const HISTORY_READ_BYTES: &str = "antiphon_history_read_bytes_total";
 /// Bytes that are durable on the broker's disk and not in the bucket yet.
 pub(crate) const UNFLUSHED_BYTES: &str = "antiphon_unflushed_bytes";
 /// Memory that the broker may use, one figure for each of its large budgets.
-pub(crate) const MEMORY_BUDGETS: [&str; 4] = [
+pub(crate) const MEMORY_BUDGETS: [&str; 5] = [
     "antiphon_tail_limit_bytes",
+    "antiphon_tail_cache_limit_bytes",
     "antiphon_request_limit_bytes",
     "antiphon_response_limit_bytes",
     "antiphon_history_cache_limit_bytes",
