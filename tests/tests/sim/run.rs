@@ -15,8 +15,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
 use super::broker::{Broker, DELETION_GRACE, ORPHAN_AGE};
+use super::keyed::Keyed;
 use super::life::{End, Life};
-use super::model::{Checked, Violation, ensure};
+use super::model::{Checked, Partition, Reading, Violation, ensure};
 use super::world::{History, Mutation, World};
 
 /// Rounds in which every producer must have got its answers once nothing goes wrong any more.
@@ -63,7 +64,9 @@ fn all_of(world: &mut World) -> Checked {
     world.plan.clear();
     in_a_process(heal(world))?;
     world.data_dir_id = world.environment.entropy.uuid();
-    in_a_process(audit(world))
+    in_a_process(audit(world))?;
+    world.tell_what_compaction_took();
+    Ok(())
 }
 
 /// A machine: dropping it stops everything that runs on it at once.
@@ -90,6 +93,7 @@ fn live(world: &mut World, steps: &mut u64) -> Checked<End> {
     drop(machine);
     world.producers.iter_mut().for_each(|producer| producer.disconnect());
     world.consumers.iter_mut().for_each(|consumer| consumer.polls = false);
+    world.partitions.iter_mut().for_each(Partition::taken_over);
     world.plan.set_outage(Outage::None);
     world.plan.on_applied(None);
     end
@@ -141,6 +145,9 @@ async fn heal(world: &mut World) -> Checked {
 async fn clean_up(life: &mut Life<'_>) -> Checked {
     let storage = life.broker.storage.clone();
     storage.merge().await;
+    // Longer than any record is too young to be compacted.
+    life.world.pass(Duration::from_secs(60)).await;
+    life.compact_all().await?;
     life.world.pass(DELETION_GRACE + ORPHAN_AGE).await;
     storage.delete_due_objects().await;
     if life.world.mutation == Some(Mutation::LeavesOrphans) {
@@ -177,6 +184,7 @@ async fn audit(world: &mut World) -> Checked {
     let loaded = life.load_groups().await?;
     ensure(loaded, "stuck", || "nothing fails, but the groups cannot be read".to_owned())?;
     for partition in 0..life.broker.logs.len() {
+        life.world.partitions[partition].keyed.as_mut().map(Keyed::begin_audit);
         let (from, to) = read_all(&mut life, partition).await?;
         life.world.partitions[partition].audit(from, to)?;
         let id = life.broker.logs[partition].id();
@@ -201,7 +209,7 @@ async fn read_all(life: &mut Life<'_>, partition: usize) -> Checked<(i64, i64)> 
                 })?
             }
         };
-        let read_to = life.check_read(partition, next, runs)?;
+        let read_to = life.check_read(partition, Reading { asked: next, began: None }, runs)?;
         ensure(read_to > next, "lost", || format!("p{partition}: nothing at {next} of {end}"))?;
         next = read_to;
     }
