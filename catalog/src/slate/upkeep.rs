@@ -165,6 +165,10 @@ mod tests {
             assert!(db.get(number.to_be_bytes()).await.expect("get").is_some());
         }
         db.close().await.expect("close");
-        assert_eq!(upkeep.wait_for_work(None).await, Woken::Closed, "upkeep ends with the database");
+        assert_eq!(
+            upkeep.wait_for_work(None).await,
+            Woken::Closed,
+            "upkeep ends with the database"
+        );
     }
 }
