@@ -74,6 +74,8 @@ pub(super) struct LogState {
     pub(super) readers: Vec<Arc<Notify>>,
     /// Bytes of history in the bucket.
     pub(super) history_bytes: u64,
+    /// Whether history may hold segments that lie below the start of the log.
+    pub(super) unreadable_history: bool,
     pub(super) deleted: bool,
 }
 
@@ -121,6 +123,7 @@ impl PartitionLog {
             acks: VecDeque::new(),
             readers: Vec::new(),
             history_bytes: row.history_bytes,
+            unreadable_history: row.log_start > Offset::ZERO && row.history_bytes > 0,
             deleted: false,
         };
         Arc::new(Self {
@@ -288,6 +291,7 @@ impl PartitionLog {
         let mut state = self.state.lock();
         state.flushed_end = state.flushed_end.max(segment.last_offset.next());
         state.history_bytes += segment.length;
+        state.unreadable_history |= segment.last_offset < state.log_start;
         drop(state);
         self.context.merges.flushed(segment);
     }
