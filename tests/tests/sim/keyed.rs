@@ -18,6 +18,7 @@ use antiphon_common::Timestamp;
 
 use super::model::{Checked, Violation, ensure};
 use super::payload::{Found, Value};
+use super::world::PARTITIONS;
 
 /// The settings of a partition as its users know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,12 @@ pub(crate) struct Promises {
 }
 
 /// What partition `index` promises, if it is compacted: the last two of those that producers write
-/// to.
+/// to. So is the partition behind them, where the groups' records are.
 pub(crate) fn promises_of(index: usize) -> Option<Promises> {
     let delete_retention = Duration::from_secs(6);
     match index {
         4 => Some(Promises { lag_min: Duration::from_secs(3), delete_retention }),
-        5 => Some(Promises { lag_min: Duration::ZERO, delete_retention }),
+        5 | PARTITIONS => Some(Promises { lag_min: Duration::ZERO, delete_retention }),
         _ => None,
     }
 }

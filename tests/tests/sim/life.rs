@@ -26,8 +26,10 @@ const POLL_BYTES: usize = 6 << 10;
 const OUTAGE_MS_MAX: u64 = 60_000;
 /// How long a client waits for a bucket that does not answer at all.
 const CLIENT_LIMIT: Duration = Duration::from_secs(20);
-/// The longest that a process which is being killed goes on.
+/// The longest that a process which is being killed goes on: the requests of a flush or a merge, and
+/// those of a compaction, which reads twice what it rewrites.
 const KILL_REQUESTS_MAX: u64 = 8;
+const KILL_COMPACTION_REQUESTS_MAX: u64 = 30;
 /// The longest time without room for another segment, in steps.
 const NO_SPACE_STEPS_MAX: u64 = 40;
 
@@ -269,7 +271,9 @@ impl<'a> Life<'a> {
     /// Killed within a flush and a merge, or within a compaction, right after one of its requests was carried out: no later one
     /// reaches the bucket.
     async fn kill_between_requests(&mut self) -> Checked<End> {
-        let after = self.world.dice.between(1, KILL_REQUESTS_MAX);
+        let compacts = self.world.dice.chance(500);
+        let most = if compacts { KILL_COMPACTION_REQUESTS_MAX } else { KILL_REQUESTS_MAX };
+        let after = self.world.dice.between(1, most);
         self.world.history.note(format!("killed after {after} requests"));
         let (plan, left) = (self.world.plan.clone(), AtomicU64::new(after));
         self.world.plan.on_applied(Some(Arc::new(move |_, _: &_| {
@@ -277,13 +281,16 @@ impl<'a> Life<'a> {
                 plan.set_outage(Outage::Hangs(Duration::MAX));
             }
         })));
-        if self.world.dice.chance(500) {
+        if compacts {
             self.compact();
         } else {
             self.flush();
             self.merge();
         }
         self.settle().await?;
+        if self.tasks.iter().any(|task| task.compacts) {
+            self.world.history.note("compaction killed");
+        }
         Ok(End::Crashed)
     }
 
@@ -412,7 +419,7 @@ impl<'a> Life<'a> {
     }
 
     /// Expiry, and the deletion of objects that are no longer used.
-    fn retain(&mut self) {
+    pub(crate) fn retain(&mut self) {
         // Only history expires, but a flush that is under way may add to it.
         for model in self.world.partitions.iter_mut().filter(|model| expires(model.index)) {
             model.log_start_max = model.log_start_max.max(model.high_watermark());
@@ -457,6 +464,11 @@ impl<'a> Life<'a> {
             storage.compact().await;
             Done::Compacted(storage.stats().compaction)
         });
+        self.finish_tasks().await
+    }
+
+    /// Waits for everything that is under way.
+    pub(crate) async fn finish_tasks(&mut self) -> Checked {
         while !self.tasks.is_empty() {
             self.world.pass(Duration::from_millis(5)).await;
             self.observe()?;

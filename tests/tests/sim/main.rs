@@ -79,7 +79,7 @@ const SEEDS: u64 = 100;
 const SEEDS_PER_MUTATION: u64 = 40;
 /// What must have happened at least once within [`SEEDS`] histories: the first words of a line.
 /// Otherwise the simulation has stopped to simulate.
-const EVENTS: [&str; 23] = [
+const EVENTS: [&str; 24] = [
     "ack",
     "committed",
     "read",
@@ -99,6 +99,7 @@ const EVENTS: [&str; 23] = [
     "merged",
     "swept SweepReport",
     "compacted CompactionStats",
+    "compaction killed",
     "superseded p4",
     "superseded p5",
     "expired p4",

@@ -14,6 +14,7 @@
 //! | `hole` | offsets are missing between batches, or a read does not begin where it was asked to |
 //! | `compacted-away` | compaction took what it must leave: see [`super::keyed`] |
 //! | `resurrected` | what compaction took is back, or what superseded it is gone |
+//! | `books` | the catalog counts other sections or bytes than it names, or names what was deleted |
 //! | `not-compacted` | nothing goes wrong any more, and superseded records are left |
 //! | `poll` | a consumer's poll does not begin where its last one ended |
 //! | `commit` | a committed position went back, or is one that nobody sent |
@@ -261,8 +262,9 @@ impl Partition {
         }
         let Self { keyed: Some(keyed), known, log_start, .. } = self else { return Ok(()) };
         records.iter().try_for_each(|record| keyed.found(record, began))?;
-        let first = next.min(base).max(*log_start);
-        let missed = known.range(first..=last).filter(|(offset, _)| !found.contains(offset));
+        // The log may start further on by now.
+        let first = next.min(base).max(*log_start).min(last + 1);
+        let missed = known.range(first..last + 1).filter(|(offset, _)| !found.contains(offset));
         missed.into_iter().try_for_each(|(offset, value)| keyed.missed(*offset, *value, known))
     }
 

@@ -1,11 +1,11 @@
 //! One seed from its first process to the last look at what is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use antiphon_catalog::Catalog;
-use antiphon_common::{Offset, PartitionId};
+use antiphon_catalog::{ObjectRow, SegmentRow};
+use antiphon_common::{ObjectId, Offset, PartitionId};
 use antiphon_storage::TailRead;
 use antiphon_storage::store::faults::Outage;
 use antiphon_storage::store::{OBJECTS_PREFIX, object_path};
@@ -144,6 +144,8 @@ async fn heal(world: &mut World) -> Checked {
 /// Housekeeping, after which nothing is in the bucket that the catalog does not name.
 async fn clean_up(life: &mut Life<'_>) -> Checked {
     let storage = life.broker.storage.clone();
+    life.retain();
+    life.finish_tasks().await?;
     storage.merge().await;
     // Longer than any record is too young to be compacted.
     life.world.pass(Duration::from_secs(60)).await;
@@ -164,8 +166,7 @@ async fn clean_up(life: &mut Life<'_>) -> Checked {
 
 /// The bucket has what the catalog names, and nothing else.
 async fn no_orphans(life: &Life<'_>) -> Checked {
-    let known = life.broker.catalog.known_objects(None, usize::MAX).await;
-    let known = known.map_err(|error| Violation { rule: "stuck", detail: error.to_string() })?;
+    let known = known_objects(life).await?;
     let known: BTreeSet<_> = known.iter().map(|row| object_path(row.object_id)).collect();
     let listed = life.world.bucket.list(Some(&OBJECTS_PREFIX.into())).try_collect::<Vec<_>>();
     let listed = listed.await.expect("memory lists what it has");
@@ -174,6 +175,11 @@ async fn no_orphans(life: &Life<'_>) -> Checked {
     ensure(orphans.is_empty(), "orphan", || format!("nobody names {orphans:?}"))?;
     let missing: Vec<_> = known.difference(&listed).collect();
     ensure(missing.is_empty(), "lost", || format!("not in the bucket: {missing:?}"))
+}
+
+async fn known_objects(life: &Life<'_>) -> Checked<Vec<ObjectRow>> {
+    let known = life.broker.catalog.known_objects(None, usize::MAX).await;
+    known.map_err(|error| Violation { rule: "stuck", detail: error.to_string() })
 }
 
 /// The disk is gone; a new machine finds everything in the bucket.
@@ -187,10 +193,30 @@ async fn audit(world: &mut World) -> Checked {
         life.world.partitions[partition].keyed.as_mut().map(Keyed::begin_audit);
         let (from, to) = read_all(&mut life, partition).await?;
         life.world.partitions[partition].audit(from, to)?;
-        let id = life.broker.logs[partition].id();
-        objects_exist(life.world, &*life.broker.catalog, id).await?;
     }
-    Ok(())
+    books_balance(&life).await
+}
+
+/// Every object that the catalog names is in the bucket, every section is counted once, and nothing
+/// is named that was deleted.
+async fn books_balance(life: &Life<'_>) -> Checked {
+    let mut sections = BTreeMap::<ObjectId, u32>::new();
+    for log in life.broker.storage.partitions() {
+        let rows = segments(life, log.id()).await?;
+        let (start, bytes) = (log.positions().log_start, log.size_bytes());
+        let deleted: Vec<_> = rows.iter().filter(|row| row.last_offset < start).collect();
+        ensure(deleted.is_empty(), "books", || format!("below {start} are {deleted:?}"))?;
+        let named: u64 = rows.iter().map(|row| row.length).sum();
+        ensure(named == bytes, "books", || format!("{named} bytes, counted as {bytes}"))?;
+        rows.iter().for_each(|row| *sections.entry(row.object_id).or_default() += 1);
+    }
+    for object in known_objects(life).await? {
+        let (counted, named) = (object.live_sections, sections.remove(&object.object_id));
+        ensure(counted == named.unwrap_or(0), "books", || format!("{named:?} of {object:?}"))?;
+        let found = life.world.bucket.head(&object_path(object.object_id)).await;
+        found.map_err(|error| Violation { rule: "lost", detail: error.to_string() })?;
+    }
+    ensure(sections.is_empty(), "books", || format!("not known: {sections:?}"))
 }
 
 async fn read_all(life: &mut Life<'_>, partition: usize) -> Checked<(i64, i64)> {
@@ -216,17 +242,12 @@ async fn read_all(life: &mut Life<'_>, partition: usize) -> Checked<(i64, i64)> 
     Ok((from, next))
 }
 
-/// Every object that the catalog names for a partition is in the bucket, and the rows are
-/// neighbours.
-async fn objects_exist(world: &World, catalog: &dyn Catalog, id: PartitionId) -> Checked {
-    let unreadable = |detail: String| Violation { rule: "lost", detail };
-    let rows = catalog.segments(id).await.map_err(|error| unreadable(error.to_string()))?;
+/// The rows of a partition, which are neighbours.
+async fn segments(life: &Life<'_>, id: PartitionId) -> Checked<Vec<SegmentRow>> {
+    let rows = life.broker.catalog.segments(id).await;
+    let rows = rows.map_err(|error| Violation { rule: "lost", detail: error.to_string() })?;
     for pair in rows.windows(2) {
         ensure(pair[0].last_offset.next() == pair[1].base_offset, "hole", || format!("{pair:?}"))?;
     }
-    for row in rows {
-        let found = world.bucket.head(&object_path(row.object_id)).await;
-        found.map_err(|error| unreadable(error.to_string()))?;
-    }
-    Ok(())
+    Ok(rows)
 }
