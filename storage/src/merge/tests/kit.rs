@@ -158,7 +158,7 @@ impl World {
             let opened = Arc::new(MemoryWal::reopen(options, frames.clone(), &mut |_| {}));
             let report = report_of(&frames, expected_start);
             *wal.lock() = Some(Arc::clone(&opened));
-            Ok(OpenedWal { wal: opened, frames, report })
+            Ok(OpenedWal { wal: opened, frames, deferred: 0, report })
         }));
         let fatal = Arc::clone(&self.fatal);
         StorageOptions {
@@ -202,6 +202,7 @@ fn report_of(frames: &[Replayed], expected_start: Lsn) -> RecoveryReport {
         next_lsn: frames.last().map_or(expected_start, |frame| frame.lsn.next()),
         segments_read: 1,
         segments_skipped: 0,
+        segments_deferred: 0,
         elapsed: Duration::ZERO,
     }
 }
