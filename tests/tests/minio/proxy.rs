@@ -7,7 +7,7 @@
 //! comes, so the proxy may put in an answer of its own.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -91,7 +91,8 @@ impl Shared {
             stream.set_nodelay(true)?;
         }
         let (mut answers, mut back) = (bucket.try_clone()?, client.try_clone()?);
-        thread::spawn(move || io::copy(&mut answers, &mut back));
+        // A bucket that closes a connection must be seen to: the client would wait for its answer.
+        thread::spawn(move || io::copy(&mut answers, &mut back).and(back.shutdown(Shutdown::Both)));
         let mut requests = BufReader::new(client.try_clone()?);
         while let Some(head) = Head::read(&mut requests)? {
             self.requests.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +111,7 @@ impl Shared {
                 }
             }
         }
-        bucket.shutdown(std::net::Shutdown::Both)
+        bucket.shutdown(Shutdown::Both)
     }
 }
 

@@ -16,11 +16,12 @@ use antiphon_tests::{Figures, Stopwatch, TestBroker, alone, figure, within};
 use crate::load::{Load, Met, Pace};
 use crate::minio::MinIo;
 use crate::proxy::{Proxy, Road};
-use crate::server::broker_at;
+use crate::server::{Server, broker_at};
 
 const OUTAGE_SECONDS: u64 = 6;
-/// Four producers at this pace take minutes to fill [`TAIL_MEMORY`].
-const GENTLE: Pace = Pace::Every(Duration::from_millis(10));
+/// Four producers at this pace take three minutes to fill [`TAIL_MEMORY`] with batches of 850 bytes,
+/// the tail's own costs included.
+const GENTLE: Pace = Pace::Every(Duration::from_millis(40));
 /// The least that a broker takes.
 const TAIL_MEMORY: u64 = 16 << 20;
 /// The tail's limit is soft by what connections had read when it was reached.
@@ -48,12 +49,13 @@ struct Scene {
 impl Scene {
     fn set(name: &'static str) -> Self {
         let minio = MinIo::start();
-        let proxy = Proxy::before(&crate::server::Server::endpoint(&minio));
+        let proxy = Proxy::before(&minio.endpoint());
         let broker = broker_at(&proxy.endpoint(), name)
             .flag("--flush-interval", "0.3")
             .flag("--tail-memory", TAIL_MEMORY)
             .with_http()
             .expect_log("flush failed")
+            .expect_log("a merge was put off")
             .expect_log("object store")
             .start();
         let load = Load::on(&broker);
