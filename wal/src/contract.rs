@@ -80,7 +80,7 @@ pub struct Replayed {
     pub lsn: Lsn,
     /// The opening that wrote it.
     pub epoch: WalEpoch,
-    /// What was appended. Shares a read buffer (about 1 MiB) with its neighbours.
+    /// What was appended. Shares a read buffer (at most about 4 MiB) with its neighbours.
     pub payload: Bytes,
 }
 

@@ -105,24 +105,18 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::File(backlog) => backlog.is_empty(),
-            Self::Simulated(frames) => frames.is_empty(),
-        }
-    }
-
-    /// The next frames, and the source back; no frames at the end.
-    async fn load(self) -> (Self, Result<Vec<Replayed>, LoadError>) {
+    /// The next frames from `from` on, and the source back.
+    async fn load(self, from: Lsn) -> (Self, Result<Vec<Replayed>, LoadError>) {
         match self {
             Self::Simulated(mut frames) => {
                 tokio::time::sleep(SIMULATED_READ).await;
+                while frames.pop_front_if(|frame| frame.lsn < from).is_some() {}
                 let next = frames.pop_front().into_iter().collect();
                 (Self::Simulated(frames), Ok(next))
             }
             Self::File(mut backlog) => {
                 let reading = tokio::task::spawn_blocking(move || {
-                    let loaded = backlog.load();
+                    let loaded = backlog.load(from);
                     (Self::File(backlog), loaded)
                 });
                 match reading.await {
@@ -159,13 +153,10 @@ pub(super) struct Loader {
 impl Loader {
     /// Starts, if there is anything to read. Readers and flushes wait from now on.
     pub(super) fn start(self) -> Option<LoaderTask> {
-        if self.source.is_empty() {
-            return None;
-        }
-        let loading = &self.context.loading;
+        self.missing.front()?;
         let bytes = self.missing.iter().map(|missing| missing.cost).sum();
-        loading.missing_bytes.store(bytes, Ordering::Relaxed);
-        loading.set(Progress::Through(Lsn::ZERO));
+        self.context.loading.missing_bytes.store(bytes, Ordering::Relaxed);
+        self.publish();
         let history = self.context.history.clone();
         Some(LoaderTask(history.spawn(self.run())))
     }
@@ -173,24 +164,24 @@ impl Loader {
     async fn run(mut self) {
         let started = self.context.clock.monotonic();
         let batches = self.missing.len();
-        loop {
+        while let Some(next) = self.missing.front().map(|missing| missing.lsn) {
             self.await_room().await;
-            let (source, loaded) = self.source.load().await;
+            let (source, loaded) = self.source.load(next).await;
             self.source = source;
             match loaded {
-                Ok(frames) if frames.is_empty() => break,
+                Ok(frames) if frames.is_empty() => return self.give_up(&"it ends too early"),
                 Ok(frames) => self.take(frames),
-                Err(damage) => {
-                    self.context.loading.set(Progress::Lost);
-                    error!(error = %damage, "acknowledged records are lost; the next start will refuse this log");
-                    (self.on_fatal)(&damage.to_string());
-                    return;
-                }
+                Err(damage) => return self.give_up(&damage),
             }
         }
-        self.context.loading.set(Progress::Through(Lsn::MAX));
         let elapsed = self.context.clock.monotonic().saturating_sub(started);
         info!(batches, ms = elapsed.as_millis() as u64, "all of the log is in memory");
+    }
+
+    fn give_up(&self, damage: &dyn std::fmt::Display) {
+        self.context.loading.set(Progress::Lost);
+        error!(error = %damage, "acknowledged records are lost; the next start will refuse this log");
+        (self.on_fatal)(&format!("the write-ahead log cannot be read: {damage}"));
     }
 
     /// Waits until the budget has room, or a flush needs more before it can make some.
@@ -207,7 +198,6 @@ impl Loader {
     }
 
     fn take(&mut self, frames: Vec<Replayed>) {
-        let last = frames.last().map_or(Lsn::ZERO, |frame| frame.lsn);
         for Replayed { lsn, payload, .. } in frames {
             // Those of topics that are gone, and those that history has, are nobody's.
             let Some(missing) = self.missing.pop_front_if(|missing| missing.lsn == lsn) else {
@@ -217,6 +207,13 @@ impl Loader {
             let _ = missing.bytes.set(worth_keeping(frame::batch_of(&payload)));
             self.context.loading.missing_bytes.fetch_sub(missing.cost, Ordering::Relaxed);
         }
-        self.context.loading.set(Progress::Through(last));
+        self.publish();
+    }
+
+    /// Everything before the next batch that is missing is in memory, whoever read it. The log may be
+    /// trimmed as far as that; what a topic that is gone has left there is not read any more.
+    fn publish(&self) {
+        let through = self.missing.front().map_or(Lsn::MAX, |missing| missing.lsn.prev());
+        self.context.loading.set(Progress::Through(through));
     }
 }

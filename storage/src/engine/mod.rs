@@ -10,6 +10,8 @@ mod options;
 mod queue;
 mod recovery;
 mod retention;
+#[cfg(test)]
+mod tests;
 mod wal_opener;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use antiphon_wal::{
 };
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
+use tracing::info;
 
 use super::loading::{Loader, LoaderTask, Missing, Source, TailLoading};
 use super::queue::TailQueue;
@@ -102,6 +103,7 @@ impl Storage {
     ) -> Result<(Arc<Self>, Recovered), OpenError> {
         let producers = load_producers(&*catalog).await?;
         let OpenLog { wal, survivors, report, source } = open_wal(&options, environment, snapshot)?;
+        note_recovery(&report);
         let context = new_context(&options, environment, catalog, &store, wal);
         let mut restorer = Restorer {
             context,
@@ -235,6 +237,18 @@ fn open_wal(
         FileWal::open_deferring(wal_options, &mut |survivor| survivors.push(survivor))?;
     wal.trim(flushed);
     Ok(OpenLog { wal: Arc::new(wal), survivors, report, source: Source::File(backlog) })
+}
+
+/// Where the time of a start goes, for whoever wonders.
+fn note_recovery(report: &RecoveryReport) {
+    info!(
+        ending = ?report.ending,
+        frames = report.frames,
+        segments_read = report.segments_read,
+        segments_deferred = report.segments_deferred,
+        ms = report.elapsed.as_millis() as u64,
+        "log recovered"
+    );
 }
 
 /// A log that is not made of files holds all its frames, and is said to hold some of them only later.

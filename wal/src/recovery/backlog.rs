@@ -92,28 +92,39 @@ impl Backlog {
         self.segments.is_empty()
     }
 
-    /// Reads and checks the next frames, about 1 MiB of them; none means that there are no more. Their
+    /// Reads and checks the next frames from `from` on, about 1 MiB of them; none means that there are no
+    /// more. Earlier ones that were not read yet are passed over, and may be trimmed from now on. The
     /// payloads share one piece of memory of just their size.
     ///
     /// # Errors
     /// See [`LoadError`]; what was acknowledged is lost, so the process must stop acknowledging.
-    pub fn load(&mut self) -> Result<Vec<Replayed>, LoadError> {
-        let Some(segment) = self.segments.front_mut() else { return Ok(Vec::new()) };
+    pub fn load(&mut self, from: Lsn) -> Result<Vec<Replayed>, LoadError> {
+        self.pass_over(from);
+        let Some(segment) = self.segments.front() else { return Ok(Vec::new()) };
         let loaded = load_run(segment, &mut self.file, &self.slabs, &mut self.direct);
         match &loaded {
-            Ok(_) if segment.from < segment.summary.next_lsn() => {}
-            Ok(_) => {
-                self.segments.pop_front();
-                self.file = None;
+            Ok(frames) => {
+                let read = frames.last().map_or(from, |last| last.lsn.next());
+                self.pass_over(read);
             }
             Err(_) => give_up_summary(segment),
         }
         loaded
     }
+
+    fn pass_over(&mut self, before: Lsn) {
+        while self.segments.front().is_some_and(|first| first.summary.next_lsn() <= before) {
+            self.segments.pop_front();
+            self.file = None;
+        }
+        if let Some(first) = self.segments.front_mut() {
+            first.from = first.from.max(before);
+        }
+    }
 }
 
 fn load_run(
-    segment: &mut DeferredSegment,
+    segment: &DeferredSegment,
     file: &mut Option<File>,
     slabs: &Arc<SlabPool>,
     direct: &mut bool,
@@ -134,7 +145,6 @@ fn load_run(
         let frame = frame_in(&slab, start, entry, &segment.header);
         frames.push(frame.ok_or_else(|| corrupt(segment, entry))?);
     }
-    segment.from = last.lsn.next();
     Ok(frames)
 }
 

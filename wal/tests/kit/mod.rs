@@ -72,7 +72,7 @@ pub(crate) fn open_deferring(options: FileWalOptions) -> Result<Deferring, OpenE
 pub(crate) fn drain(backlog: &mut Backlog) -> Result<Vec<Replayed>, LoadError> {
     let mut all = Vec::new();
     loop {
-        let next = backlog.load()?;
+        let next = backlog.load(Lsn::FIRST)?;
         if next.is_empty() {
             assert!(backlog.is_empty());
             return Ok(all);
