@@ -10,6 +10,7 @@ mod memory {
 
 mod faults;
 mod format;
+mod idle;
 mod inspection;
 
 use std::sync::Arc;

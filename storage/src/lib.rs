@@ -38,12 +38,12 @@ pub use compact::{
 };
 pub use engine::{
     Chain, FatalReport, FlushError, OpenError, OpenedWal, Recovered, Storage, StorageOptions,
-    StorageStats, WalOpener,
+    StorageStats, TailLost, WalOpener,
 };
 pub use log::{
     AckLatch, AckWait, AppendError, Appended, EpochEnd, EpochHistory, LogConfig, LogPositions,
     LookupError, OffsetAndTimestamp, PartitionLog, ReadColdError, SEGMENT_ROWS_MEMORY_BYTES,
-    TailBatch, TailRead, TimestampSource, TrimError,
+    TailBatch, TailBytes, TailRead, TimestampSource, TrimError,
 };
 pub use merge::{MERGE_MEMORY_BYTES, MergeOptions, MergeStats};
 pub use sweep::{SweepError, SweepOptions, SweepReport, SweepStats};

@@ -21,6 +21,7 @@ mod batch;
 mod binary;
 mod broker;
 mod client;
+mod http;
 mod journal;
 mod kafka;
 mod machine;

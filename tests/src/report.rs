@@ -12,11 +12,30 @@ pub fn figure(line: &str) {
 #[derive(Clone, Debug, Default)]
 pub struct Figures(Vec<Duration>);
 
+impl FromIterator<Duration> for Figures {
+    fn from_iter<I: IntoIterator<Item = Duration>>(measured: I) -> Self {
+        let mut figures: Vec<_> = measured.into_iter().collect();
+        figures.sort();
+        Self(figures)
+    }
+}
+
 impl Figures {
     /// Adds one.
     pub fn push(&mut self, measured: Duration) {
         self.0.push(measured);
         self.0.sort();
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The one that so many of a thousand do not exceed.
+    pub fn permille(&self, rank: usize) -> Duration {
+        let index = (self.0.len() * rank / 1_000).min(self.0.len().saturating_sub(1));
+        *self.0.get(index).expect("nothing was measured")
     }
 
     /// The middle one.

@@ -80,8 +80,40 @@ pub struct Replayed {
     pub lsn: Lsn,
     /// The opening that wrote it.
     pub epoch: WalEpoch,
-    /// What was appended. Shares a read buffer (about 1 MiB) with its neighbours.
+    /// What was appended. Shares a read buffer (at most about 4 MiB) with its neighbours.
     pub payload: Bytes,
+}
+
+/// A frame that survived, as an opening that defers reading hands it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Survivor {
+    /// Read and checked.
+    Frame(Replayed),
+    /// Known from its segment's summary. Its payload comes later, from the [`crate::Backlog`].
+    Deferred(DeferredFrame),
+}
+
+/// What is known of a frame before it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeferredFrame {
+    /// The frame's position.
+    pub lsn: Lsn,
+    /// The opening that wrote it.
+    pub epoch: WalEpoch,
+    /// Bytes of its payload.
+    pub payload_bytes: usize,
+    /// How the payload begins: as many bytes as the options said that summaries keep, or all of it.
+    pub prefix: Bytes,
+}
+
+impl Survivor {
+    /// The frame's position.
+    pub const fn lsn(&self) -> Lsn {
+        match self {
+            Self::Frame(frame) => frame.lsn,
+            Self::Deferred(frame) => frame.lsn,
+        }
+    }
 }
 
 /// Why an append was refused. Nothing was claimed or written.

@@ -34,11 +34,16 @@ pub mod conformance;
 #[cfg(any(test, feature = "test-util"))]
 pub mod simulated;
 
-pub use contract::{AppendError, AppendFailed, Completion, Replayed, Shortage, Wal, WalStats};
+pub use contract::{
+    AppendError, AppendFailed, Completion, DeferredFrame, Replayed, Shortage, Survivor, Wal,
+    WalStats,
+};
 pub use fault::{FatalFault, OnFatal};
 pub use file::{DirectIo, DiskHook, DiskOperation, FileWal, FileWalOptions};
 pub use format::frame::{FrameHeader, FrameKind};
 pub use format::segment::{HeaderState, SegmentHeader, SegmentId};
 pub use inspect::{Finding, Verdict, inspect};
 pub use memory::{MemoryWal, MemoryWalOptions};
-pub use recovery::{Behind, Corruption, Ending, OpenError, RecoveryReport, Stop};
+pub use recovery::{
+    Backlog, Behind, Corruption, Ending, LoadError, OpenError, RecoveryReport, Stop,
+};

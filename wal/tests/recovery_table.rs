@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use antiphon_common::Lsn;
-use antiphon_wal::{Corruption, Ending, Finding, OpenError, Stop, Wal, inspect};
+use antiphon_wal::{
+    Corruption, Ending, Finding, LoadError, OpenError, Stop, Survivor, Wal, inspect,
+};
 use kit::*;
 use tempfile::TempDir;
 
@@ -214,6 +216,109 @@ rows! {
         let refused = open_with(options(log.path(), 2)).expect_err("refused");
         assert!(matches!(refused, OpenError::NewerFormat { found: 2, .. }), "{refused}");
     }
+
+    "summary-intact" summary_intact {
+        let log = summarised_log();
+        let sealed = summarised(log.path());
+        // Nothing of their frames is looked at yet: the same with all payloads damaged.
+        for (path, at, head) in frames(log.path()) {
+            if head.length > 0 && sealed.contains(&path) {
+                flip(&path, at + 40);
+            }
+        }
+        let opened = open_deferring(summarising(log.path(), 2)).expect("opens");
+        let lsns: Vec<_> = opened.survivors.iter().map(|survivor| survivor.lsn().get()).collect();
+        assert_eq!(lsns, (1..=60).collect::<Vec<_>>());
+        assert_eq!(opened.report.segments_deferred, sealed.len() as u64);
+        assert_eq!(opened.report.segments_read, 1);
+    }
+
+    "summary-lost" summary_lost {
+        let none: &dyn Fn(&Path) = &|summary| fs::remove_file(summary).expect("removed");
+        let torn: &dyn Fn(&Path) = &|summary| {
+            let half = fs::metadata(summary).expect("there").len() / 2;
+            fs::OpenOptions::new().write(true).open(summary).expect("opens").set_len(half).expect("cut");
+        };
+        let rotten: &dyn Fn(&Path) = &|summary| flip(summary, 70);
+        let foreign: &dyn Fn(&Path) = &|summary| {
+            let other = summarised_log();
+            let theirs = other.path().join(summary.file_name().expect("a name"));
+            fs::copy(theirs, summary).expect("copied");
+        };
+        for lose in [none, torn, rotten, foreign] {
+            let log = summarised_log();
+            let victim = summarised(log.path()).remove(1);
+            let summary = victim.with_extension("summary");
+            lose(&summary);
+            let opened = open_deferring(summarising(log.path(), 2)).expect("opens");
+            assert_eq!(opened.report.segments_read, 2, "the victim and the last one");
+            assert_eq!(read_all(opened), (1..=60).collect::<Vec<_>>());
+        }
+    }
+
+    "summary-short" summary_of_more_than_there_is {
+        let log = summarised_log();
+        let victim = summarised(log.path()).remove(1);
+        let file = fs::OpenOptions::new().write(true).open(&victim).expect("opens");
+        file.set_len(SEGMENT / 2).expect("cut");
+        let refused = open_deferring(summarising(log.path(), 9)).err().expect("refused");
+        assert!(matches!(refused, OpenError::Corrupt { .. }), "{refused}");
+    }
+
+    "summary-alone" summary_alone {
+        let log = summarised_log();
+        let victim = summarised(log.path()).remove(1);
+        fs::remove_file(&victim).expect("removed");
+        let refused = open_deferring(summarising(log.path(), 9)).err().expect("refused");
+        let lost = Corruption::AcknowledgedFrameLost;
+        assert!(matches!(refused, OpenError::Corrupt { reason, .. } if reason == lost), "{refused}");
+        // Where nothing else is missing, it goes.
+        let stray = log.path().join("00000000000000000099.summary");
+        fs::rename(victim.with_extension("summary"), &stray).expect("renamed");
+        for path in fs::read_dir(log.path()).expect("listed").map(|entry| entry.expect("an entry").path()) {
+            if path != stray {
+                fs::remove_file(path).expect("removed");
+            }
+        }
+        drop(open_deferring(summarising(log.path(), 9)).expect("opens"));
+        assert!(!stray.exists());
+    }
+
+    "summary-belied" summary_belied {
+        let log = summarised_log();
+        let (path, at, _) = frames(log.path()).remove(5);
+        flip(&path, at + 45);
+        let mut opened = open_deferring(summarising(log.path(), 2)).expect("opens");
+        append_groups(&opened.wal, 61..=61);
+        match drain(&mut opened.backlog).expect_err("damaged") {
+            LoadError::Corrupt { lsn, .. } => assert_eq!(lsn, Lsn(6)),
+            other => panic!("{other}"),
+        }
+        drop(opened);
+        // As after any later opening that went on behind what is gone now; and so it stays.
+        for epoch in [3, 4] {
+            let refused = open_deferring(summarising(log.path(), epoch)).err().expect("refused");
+            let lost = Corruption::RecoveredFrameLost;
+            assert!(
+                matches!(refused, OpenError::Corrupt { reason, lsn: Lsn(6), .. } if reason == lost),
+                "{refused}"
+            );
+        }
+    }
+
+    "summary-late" summary_late {
+        // The last segment of a process that was killed gets its summary from the next one.
+        let log = summarised_log();
+        let last = segments(log.path()).pop().expect("a segment").0;
+        let second = open_deferring(summarising(log.path(), 2)).expect("opens");
+        append_groups(&second.wal, 61..=63);
+        await_summaries(log.path());
+        assert!(summarised(log.path()).contains(&last));
+        drop(second);
+        let third = open_deferring(summarising(log.path(), 3)).expect("opens");
+        assert_eq!(third.report.segments_read, 1);
+        assert_eq!(read_all(third), (1..=63).collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -231,6 +336,26 @@ fn ended(folder: &Path, epoch: u64) -> (Ending, Vec<u64>) {
     let copy = crash_copy(folder);
     let (_, report, found) = open(copy.path(), epoch);
     (report.ending, numbers(&found))
+}
+
+/// All frames in order, once the deferred ones are read.
+fn read_all(mut opened: Deferring) -> Vec<u64> {
+    let mut loaded = drain(&mut opened.backlog).expect("intact").into_iter();
+    let mut all = Vec::new();
+    for survivor in opened.survivors {
+        all.push(match survivor {
+            Survivor::Frame(frame) => frame,
+            Survivor::Deferred(known) => {
+                let frame = loaded.next().expect("what was deferred is loaded");
+                assert_eq!((frame.lsn, frame.epoch), (known.lsn, known.epoch));
+                assert_eq!(frame.payload.len(), known.payload_bytes);
+                assert_eq!(known.prefix, frame.payload[..known.payload_bytes.min(PREFIX)]);
+                frame
+            }
+        });
+    }
+    assert_eq!(loaded.next(), None);
+    numbers(&all)
 }
 
 /// Why a log does not open, and which frame it misses. Refusing must not change a byte.

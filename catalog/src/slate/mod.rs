@@ -8,6 +8,7 @@
 //! arriving during one upload share the next.
 
 mod clock;
+mod collection;
 mod commits;
 mod database;
 mod deletions;

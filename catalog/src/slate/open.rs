@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use antiphon_common::{BrokerEpoch, ClusterId, Lsn};
+use antiphon_common::{BrokerEpoch, ClusterId, Environment, Lsn};
 use slatedb::config::CloseOptions;
 use slatedb::{Db, ErrorKind as DatabaseKind};
 use tracing::debug;
@@ -78,7 +78,7 @@ async fn open_database(options: &OpenOptions) -> Result<Db, OpenError> {
     let opened = Db::builder(options.database_location(), Arc::clone(&options.store))
         .with_settings(settings::database())
         .with_db_cache(settings::cache(), 0)
-        .with_system_clock(Arc::new(DatabaseClock::new(Arc::clone(&options.environment.clock))))
+        .with_system_clock(database_clock(&options.environment))
         .with_seed(options.environment.entropy.u64())
         .build()
         .await;
@@ -86,6 +86,10 @@ async fn open_database(options: &OpenOptions) -> Result<Db, OpenError> {
         DatabaseKind::Unavailable => OpenError::Unavailable { source: source.into() },
         _ => OpenError::Load(CatalogError::from_database(OPERATION, source)),
     })
+}
+
+fn database_clock(environment: &Environment) -> Arc<DatabaseClock> {
+    Arc::new(DatabaseClock::new(Arc::clone(&environment.clock)))
 }
 
 /// What the last run left.
@@ -148,6 +152,7 @@ async fn start(
         location: options.database_location(),
         local: options.local,
         table_written: database.table_written(),
+        clock: database_clock(&options.environment),
     };
     let catalog = SlateCatalog {
         database,

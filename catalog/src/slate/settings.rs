@@ -14,6 +14,8 @@ use slatedb::config::{
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 use slatedb::db_cache::{DbCache, SplitCache};
 
+use super::collection::{COLLECTION_AGE_MIN, Files};
+
 const BLOCK_CACHE_BYTES: u64 = 16 << 20;
 const META_CACHE_BYTES: u64 = 8 << 20;
 /// Rows in memory before they are written as a table.
@@ -21,7 +23,7 @@ const TABLE_BYTES: usize = 4 << 20;
 /// Writers wait when this much is not yet uploaded.
 const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
 /// How often the database looks whether somebody else changed its manifest: two requests each time,
-/// the only ones of an idle catalog. Being fenced shows at the next write, and the compactor's work
+/// 24 an hour, the only ones of an idle catalog. Being fenced shows at the next write, and the compactor's work
 /// is announced, so this is for long idle times only.
 const MANIFEST_POLL: Duration = Duration::from_secs(300);
 /// Tables that may wait for the compactor before writers do.
@@ -29,8 +31,6 @@ pub(super) const TABLES_WAITING_MAX: usize = 64;
 /// How often a running compactor looks for the next thing to do. It runs only while there is
 /// something.
 pub(super) const COMPACTOR_POLL: Duration = Duration::from_secs(1);
-/// Files younger than this are kept: whoever opened the catalog for inspection may need them.
-const COLLECTION_AGE_MIN: Duration = Duration::from_secs(600);
 
 /// Settings of the database itself. Its compactor and collector are started when there is work; see
 /// [`super::upkeep`].
@@ -68,22 +68,22 @@ pub(super) fn compactor() -> CompactorOptions {
     }
 }
 
-/// Fences are kept for ever: a writer that stalled for longer than any age could otherwise write
-/// under a number whose fence is gone, and believe it.
-pub(super) fn collector(local: bool) -> GarbageCollectorOptions {
-    let directory = || {
-        Some(GarbageCollectorDirectoryOptions {
+/// Looks through one kind of files. Fences are kept for ever: a writer that stalled for longer than any
+/// age could otherwise write under a number whose fence is gone, and believe it.
+pub(super) fn collector(local: bool, files: Files) -> GarbageCollectorOptions {
+    let looked_at = |kind| {
+        (files == kind).then_some(GarbageCollectorDirectoryOptions {
             interval: None,
             min_age: COLLECTION_AGE_MIN,
             dry_run: false,
         })
     };
     GarbageCollectorOptions {
-        manifest_options: directory(),
-        wal_options: directory(),
+        manifest_options: looked_at(Files::Manifests),
+        wal_options: looked_at(Files::Log),
         wal_fence_options: None,
-        compacted_options: directory(),
-        compactions_options: directory(),
+        compacted_options: looked_at(Files::Tables),
+        compactions_options: looked_at(Files::Compactions),
         detach_options: None,
         // Local file systems have no conditional overwrite, without which the collector would stop
         // collecting after its first pass.

@@ -13,18 +13,18 @@ use slatedb::{CompactorBuilder, Db, GarbageCollectorBuilder};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use super::clock::DatabaseClock;
+use super::collection::{Files, Schedule};
 use super::settings;
 
-/// The first look, so that a broker that restarts often still gets its files compacted and
-/// collected, but not while it starts.
+/// The first look where earlier runs left tables, so that a broker that restarts often still gets
+/// its files compacted and collected, but not while it starts.
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(120);
 /// Compact when so many tables wait; stop when fewer than SlateDB merges at once are left.
 const TABLES_TO_START: usize = 8;
 const TABLES_TO_STOP: usize = 4;
 /// A compaction that takes longer is given up and tried again after the next table.
 const COMPACTION_LIMIT: Duration = Duration::from_secs(600);
-/// Collecting lists every file of the database.
-const COLLECTION_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// What upkeep works on.
 pub(super) struct Upkeep {
@@ -33,33 +33,56 @@ pub(super) struct Upkeep {
     pub(super) location: Path,
     pub(super) local: bool,
     pub(super) table_written: Arc<Notify>,
+    /// Files carry times of the database's clock, and are judged by it.
+    pub(super) clock: Arc<DatabaseClock>,
+}
+
+/// Why upkeep woke up.
+#[derive(Debug, PartialEq, Eq)]
+enum Woken {
+    Closed,
+    TableWritten,
+    InTime,
 }
 
 impl Upkeep {
     /// Runs until the database is closed.
     pub(super) async fn run(self) {
-        let mut collected: Option<tokio::time::Instant> = None;
-        let mut pause = FIRST_LOOK_AFTER;
-        while self.wait_for_work(pause).await {
-            pause = Duration::MAX;
+        let started = tokio::time::Instant::now();
+        let mut collection = Schedule::default();
+        if self.has_tables() {
+            collection.round_at(FIRST_LOOK_AFTER);
+        }
+        loop {
+            match self.wait_for_work(collection.until_due(started.elapsed())).await {
+                Woken::Closed => return,
+                Woken::TableWritten => collection.garbage_made(started.elapsed()),
+                Woken::InTime => {}
+            }
             if self.tables_waiting() >= TABLES_TO_START {
                 self.compact().await;
+                collection.garbage_made(started.elapsed());
             }
-            if collected.is_none_or(|time| time.elapsed() >= COLLECTION_INTERVAL) {
-                self.collect().await;
-                collected = Some(tokio::time::Instant::now());
+            if let Some(files) = collection.take_due(started.elapsed()) {
+                self.collect(files).await;
             }
         }
     }
 
-    /// Waits for a table, at most for `pause`. Returns false when the database was closed.
-    async fn wait_for_work(&self, pause: Duration) -> bool {
+    /// Waits for a table, at most for `pause`.
+    async fn wait_for_work(&self, pause: Option<Duration>) -> Woken {
         let mut status = self.db.subscribe();
         tokio::select! {
-            _ = status.wait_for(|status| status.close_reason.is_some()) => false,
-            () = self.table_written.notified() => true,
-            () = tokio::time::sleep(pause) => true,
+            _ = status.wait_for(|status| status.close_reason.is_some()) => Woken::Closed,
+            () = self.table_written.notified() => Woken::TableWritten,
+            () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)) => Woken::InTime,
         }
+    }
+
+    /// Whether a table was ever written, and with it garbage made.
+    fn has_tables(&self) -> bool {
+        let manifest = self.db.manifest();
+        !manifest.l0().is_empty() || !manifest.compacted().is_empty()
     }
 
     fn tables_waiting(&self) -> usize {
@@ -70,6 +93,7 @@ impl Upkeep {
     async fn compact(&self) {
         let compactor = CompactorBuilder::new(self.location.clone(), Arc::clone(&self.store))
             .with_options(settings::compactor())
+            .with_system_clock(Arc::clone(&self.clock) as _)
             .build();
         let before = self.tables_waiting();
         let done = tokio::select! {
@@ -96,9 +120,11 @@ impl Upkeep {
         }
     }
 
-    async fn collect(&self) {
+    async fn collect(&self, files: Files) {
+        debug!(?files, "looking for garbage of the catalog");
         GarbageCollectorBuilder::new(self.location.clone(), Arc::clone(&self.store))
-            .with_options(settings::collector(self.local))
+            .with_options(settings::collector(self.local, files))
+            .with_system_clock(Arc::clone(&self.clock) as _)
             .build()
             .run_gc_once()
             .await;
@@ -127,15 +153,22 @@ mod tests {
             db.flush_with_options(table).await.expect("table");
         }
         let table_written = Arc::new(Notify::new());
-        let upkeep = Upkeep { db: db.clone(), store, location, local: false, table_written };
+        let clock = Arc::new(DatabaseClock::new(Arc::new(antiphon_common::SystemClock::default())));
+        let upkeep = Upkeep { db: db.clone(), store, location, local: false, table_written, clock };
         assert_eq!(upkeep.tables_waiting(), TABLES_TO_START);
         upkeep.compact().await;
         assert!(upkeep.tables_waiting() < TABLES_TO_STOP);
-        upkeep.collect().await;
+        for files in [Files::Manifests, Files::Log, Files::Tables, Files::Compactions] {
+            upkeep.collect(files).await;
+        }
         for number in 0..TABLES_TO_START {
             assert!(db.get(number.to_be_bytes()).await.expect("get").is_some());
         }
         db.close().await.expect("close");
-        assert!(!upkeep.wait_for_work(Duration::MAX).await, "upkeep ends with the database");
+        assert_eq!(
+            upkeep.wait_for_work(None).await,
+            Woken::Closed,
+            "upkeep ends with the database"
+        );
     }
 }

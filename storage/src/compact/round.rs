@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use antiphon_catalog::{MergeCommit, ObjectRow, SegmentRow};
 use antiphon_common::{Entropy, ErrorKind, Offset, Timestamp};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -294,13 +295,19 @@ fn go_on(stop: &watch::Receiver<bool>) -> Result<(), CompactError> {
     if *stop.borrow() { Err(CompactError::Stopping) } else { Ok(()) }
 }
 
-/// Lets `work` have `state` on a thread that may be kept busy, and gives it back.
+/// Lets `work` have `state` on a thread that may be kept busy, and gives it back. A runtime with one
+/// thread does it there: a second thread would race with it, and a simulation repeats its history to
+/// the line only if nothing does.
 async fn off_thread<T: Send + 'static>(
     row: &SegmentRow,
     mut state: T,
     work: impl FnOnce(&mut T) -> Result<(), UncleanableBatch> + Send + 'static,
 ) -> Result<T, CompactError> {
     let partition = row.partition_id;
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        let done = work(&mut state).map(|()| state);
+        return done.map_err(|source| CompactError::Batch { partition, source });
+    }
     let working = tokio::task::spawn_blocking(move || work(&mut state).map(|()| state));
     match working.await {
         Ok(done) => done.map_err(|source| CompactError::Batch { partition, source }),

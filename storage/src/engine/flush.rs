@@ -15,8 +15,8 @@ use futures::StreamExt;
 use tokio::sync::{Mutex, watch};
 use tracing::{debug, warn};
 
-use super::Storage;
-use super::queue::QueuedBatch;
+use super::queue::UnflushedBatch;
+use super::{Storage, TailLost};
 use crate::log::PartitionLog;
 use crate::object::{BatchSlice, BuildObjectError, BuiltObject, ObjectBuilder, SectionSummary};
 use crate::store::PutObjectError;
@@ -42,6 +42,9 @@ pub enum FlushError {
     /// The batches do not make an object.
     #[error("an object could not be built")]
     Build(#[from] BuildObjectError),
+    /// Records that are to be flushed could not be read from the write-ahead log.
+    #[error(transparent)]
+    TailLost(#[from] TailLost),
     /// The catalog did not commit.
     #[error("the flush was not committed")]
     Commit(#[from] antiphon_catalog::CatalogError),
@@ -53,6 +56,7 @@ impl FlushError {
         match self {
             Self::Put { source, .. } => source.kind(),
             Self::Build(source) => source.kind(),
+            Self::TailLost(_) => ErrorKind::Corrupt,
             Self::Commit(source) => source.kind(),
         }
     }
@@ -62,7 +66,7 @@ impl FlushError {
 #[derive(Debug)]
 struct PartitionRun {
     log: Arc<PartitionLog>,
-    batches: Vec<QueuedBatch>,
+    batches: Vec<UnflushedBatch>,
     size_bytes: u64,
 }
 
@@ -98,6 +102,8 @@ impl Storage {
                         self.report_fatal(&format!("another broker owns this store: {error}"));
                         return;
                     }
+                    // Whoever reads the log has reported it.
+                    Err(FlushError::TailLost(_)) => return,
                     Err(error) => {
                         warn!(error = %Chain(&error), retry_in_ms = pause.as_millis() as u64, "flush failed");
                         tokio::time::sleep(pause).await;
@@ -126,7 +132,7 @@ impl Storage {
     pub(super) async fn flush_once(self: &Arc<Self>) -> Result<u64, FlushError> {
         let mut turn = self.flush_turn.0.lock().await;
         if turn.is_none() {
-            *turn = self.prepare()?;
+            *turn = self.prepare().await?;
         }
         let Some(flush) = turn.as_ref() else { return Ok(0) };
         self.put_objects(&flush.objects).await?;
@@ -142,8 +148,16 @@ impl Storage {
         Ok(self.context.queue.unflushed_bytes())
     }
 
-    fn prepare(&self) -> Result<Option<PreparedFlush>, FlushError> {
-        let batches = self.context.queue.peek_unflushed(self.options.flush_bytes_max);
+    async fn prepare(&self) -> Result<Option<PreparedFlush>, FlushError> {
+        let max_bytes = match self.context.loading.is_over() {
+            true => self.options.flush_bytes_max,
+            false => self.options.flush_bytes_loading(),
+        };
+        // Not just what a start has brought into memory so far: that would make small objects.
+        if let Some(last) = self.context.queue.last_of_unflushed(max_bytes) {
+            self.context.loading.wait_for(last).await?;
+        }
+        let batches = self.context.queue.peek_unflushed(max_bytes);
         let Some(through) = batches.last().map(|entry| entry.batch.lsn) else { return Ok(None) };
         let runs = by_partition(batches);
         let objects = self.build_objects(&runs)?;
@@ -208,7 +222,7 @@ impl Storage {
             let Some(last) = run.batches.last() else { continue };
             let flushed_end = last.batch.last_offset.next();
             progress.push(run.log.progress_to(flushed_end));
-            let rows = run.log.note_flushed(run.batches.iter().map(|entry| &entry.batch.bytes));
+            let rows = run.log.note_flushed(run.batches.iter().map(|entry| &entry.bytes));
             producers.extend(rows.into_iter().map(|(producer_id, state)| ProducerRow {
                 partition_id: *partition,
                 producer_id,
@@ -260,6 +274,7 @@ impl Storage {
         while let Some((log, through)) = self.context.queue.pop_flushed(bytes_max) {
             log.evict_through(through);
         }
+        self.context.loading.note_room();
     }
 }
 
@@ -288,7 +303,7 @@ fn segment_row(
     }
 }
 
-fn by_partition(batches: Vec<QueuedBatch>) -> BTreeMap<PartitionId, PartitionRun> {
+fn by_partition(batches: Vec<UnflushedBatch>) -> BTreeMap<PartitionId, PartitionRun> {
     let mut runs = BTreeMap::new();
     for entry in batches {
         if entry.log.is_deleted() {
@@ -299,16 +314,16 @@ fn by_partition(batches: Vec<QueuedBatch>) -> BTreeMap<PartitionId, PartitionRun
             batches: Vec::new(),
             size_bytes: 0,
         });
-        run.size_bytes += entry.batch.bytes.len() as u64;
+        run.size_bytes += entry.bytes.len() as u64;
         run.batches.push(entry);
     }
     runs
 }
 
-fn slice_of(entry: &QueuedBatch) -> BatchSlice {
+fn slice_of(entry: &UnflushedBatch) -> BatchSlice {
     let batch = &entry.batch;
     BatchSlice {
-        bytes: batch.bytes.clone(),
+        bytes: entry.bytes.clone(),
         base_offset: batch.base_offset,
         last_offset: batch.last_offset,
         max_timestamp: batch.max_timestamp,

@@ -14,6 +14,9 @@ const PARTITION_ID: std::ops::Range<usize> = 0..8;
 /// Bytes before the batch.
 pub(crate) const HEADER_LENGTH: usize = 8;
 
+/// How much of a payload a start needs before it has the rest: whose it is, and the batch's header.
+pub(crate) const SUMMARY_PREFIX_BYTES: usize = HEADER_LENGTH + antiphon_records::HEADER_BYTES;
+
 /// Writes the payload for `batch` into `frame`, whose length must be exactly right, and returns the
 /// part that holds the batch.
 pub(crate) fn write<'a>(frame: &'a mut [u8], partition: PartitionId, batch: &[u8]) -> &'a mut [u8] {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use antiphon_common::{BrokerEpoch, BrokerId, Clock, Entropy, ObjectId};
 use parking_lot::Mutex;
@@ -19,6 +20,7 @@ pub(crate) struct ObjectIds {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     unfinished: Mutex<HashSet<ObjectId>>,
+    begun: AtomicU64,
 }
 
 impl ObjectIds {
@@ -28,7 +30,8 @@ impl ObjectIds {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { broker, broker_epoch, clock, entropy, unfinished: Mutex::default() }
+        let (unfinished, begun) = (Mutex::default(), AtomicU64::new(0));
+        Self { broker, broker_epoch, clock, entropy, unfinished, begun }
     }
 
     /// The name of a new object, to be finished with [`Self::finish`].
@@ -37,12 +40,18 @@ impl ObjectIds {
         let random = (u128::from(self.entropy.u64()) << 64) | u128::from(self.entropy.u64());
         let object = ObjectId(ulid::Ulid::from_parts(millis, random).0);
         self.unfinished.lock().insert(object);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         WriterIdentity { broker: self.broker, broker_epoch: self.broker_epoch, object }
     }
 
     /// The catalog names the object, or nobody will ever ask it to.
     pub(crate) fn finish(&self, object: ObjectId) {
         self.unfinished.lock().remove(&object);
+    }
+
+    /// How many names were handed out so far.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Whether the object may still be put or named.

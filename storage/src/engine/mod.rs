@@ -5,10 +5,13 @@ mod compaction;
 mod flush;
 pub(crate) mod frame;
 mod ids;
+mod loading;
 mod options;
 mod queue;
 mod recovery;
 mod retention;
+#[cfg(test)]
+mod tests;
 mod wal_opener;
 
 use std::sync::Arc;
@@ -23,6 +26,8 @@ use tracing::{info, warn};
 pub use flush::Chain;
 pub use flush::FlushError;
 pub(crate) use ids::ObjectIds;
+pub(crate) use loading::TailLoading;
+pub use loading::TailLost;
 pub use options::{FatalReport, StorageOptions};
 pub(crate) use queue::TailQueue;
 pub use recovery::{OpenError, Recovered};
@@ -53,6 +58,8 @@ pub struct Storage {
     ids: Arc<ObjectIds>,
     merger: Arc<Merger>,
     sweeper: Arc<Sweeper>,
+    /// Brings the tail into memory after a start.
+    _loader: Option<loading::LoaderTask>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
@@ -227,7 +234,9 @@ impl Storage {
                 Err(error) => {
                     attempts += 1;
                     warn!(error = %Chain(&error), attempts, "upload failed while stopping");
-                    if attempts >= STOP_ATTEMPTS_MAX || error.kind() == ErrorKind::Fenced {
+                    let is_final = error.kind() == ErrorKind::Fenced
+                        || matches!(error, FlushError::TailLost(_));
+                    if attempts >= STOP_ATTEMPTS_MAX || is_final {
                         return false;
                     }
                     tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -102,4 +102,10 @@ impl StorageOptions {
     pub(crate) fn flush_threshold(&self) -> u64 {
         self.tail_bytes_max / 3
     }
+
+    /// Bytes that one flush takes at most while a start brings the tail into memory: so many are
+    /// brought even when the tail is larger than its budget, which ends that.
+    pub(crate) fn flush_bytes_loading(&self) -> u64 {
+        self.flush_bytes_max.min(self.flush_threshold())
+    }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_common::{Lsn, Offset};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -23,12 +24,20 @@ use crate::log::{PartitionLog, TailBatch};
 /// What one batch costs beyond its bytes: its entries here and in the tail, and its allocation.
 const OVERHEAD_BYTES: u64 = 256;
 
-#[derive(Clone, Debug)]
-pub(crate) struct QueuedBatch {
-    pub(crate) log: Arc<PartitionLog>,
-    pub(crate) batch: TailBatch,
+#[derive(Debug)]
+struct QueuedBatch {
+    log: Arc<PartitionLog>,
+    batch: TailBatch,
     cost: u64,
     durable_at: Duration,
+}
+
+/// A batch on its way into the bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct UnflushedBatch {
+    pub(crate) log: Arc<PartitionLog>,
+    pub(crate) batch: TailBatch,
+    pub(crate) bytes: Bytes,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +46,16 @@ struct Queue {
     flushed: usize,
     flushed_bytes: u64,
     unflushed_bytes: u64,
+}
+
+impl Queue {
+    fn oldest_unflushed(&self, max_bytes: u64) -> impl Iterator<Item = &QueuedBatch> {
+        let mut bytes = 0;
+        self.batches.range(self.flushed..).enumerate().map_while(move |(index, entry)| {
+            bytes += entry.cost;
+            (index == 0 || bytes <= max_bytes).then_some(entry)
+        })
+    }
 }
 
 /// See the module's page.
@@ -107,19 +126,33 @@ impl TailQueue {
         queue.batches.get(queue.flushed).map(|entry| entry.durable_at)
     }
 
-    /// The oldest unflushed batches, up to about `max_bytes` (at least one, if there are any).
-    pub(crate) fn peek_unflushed(&self, max_bytes: u64) -> Vec<QueuedBatch> {
+    /// The oldest unflushed batches, up to about `max_bytes` (at least one, if there are any), as far
+    /// as they are in memory.
+    pub(crate) fn peek_unflushed(&self, max_bytes: u64) -> Vec<UnflushedBatch> {
         let queue = self.queue.lock();
-        let mut taken_bytes = 0;
-        let mut taken = Vec::new();
-        for entry in queue.batches.range(queue.flushed..) {
-            if !taken.is_empty() && taken_bytes + entry.cost > max_bytes {
-                break;
-            }
-            taken_bytes += entry.cost;
-            taken.push(entry.clone());
-        }
-        taken
+        let taken = queue.oldest_unflushed(max_bytes).map_while(|entry| {
+            let (log, batch) = (Arc::clone(&entry.log), entry.batch.clone());
+            Some(UnflushedBatch { log, bytes: batch.bytes.get()?.clone(), batch })
+        });
+        taken.collect()
+    }
+
+    /// The last of the batches that [`Self::peek_unflushed`] would give if all were in memory.
+    pub(crate) fn last_of_unflushed(&self, max_bytes: u64) -> Option<Lsn> {
+        let queue = self.queue.lock();
+        queue.oldest_unflushed(max_bytes).last().map(|entry| entry.batch.lsn)
+    }
+
+    /// Whether the oldest unflushed batches that are in memory come to `bytes`.
+    pub(crate) fn has_in_memory(&self, bytes: u64) -> bool {
+        let queue = self.queue.lock();
+        let held = queue.batches.range(queue.flushed..);
+        let held = held.take_while(|entry| entry.batch.bytes.get().is_some());
+        let mut sum = 0;
+        held.map(|entry| entry.cost).any(|cost| {
+            sum += cost;
+            sum >= bytes
+        })
     }
 
     /// Notes that history has everything up to `through`. Returns what was charged for that.

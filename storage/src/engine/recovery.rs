@@ -1,20 +1,27 @@
 //! Opening: the catalog's rows, then the write-ahead log's frames on top.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use antiphon_catalog::{Catalog, CatalogError, Snapshot};
 use antiphon_common::{BrokerId, ByteCount, Environment, ErrorKind, Lsn, Offset, PartitionId};
 use antiphon_records::{BatchHeader, ProducerEntry, ProducerStateLimits, ProducerStates};
-use antiphon_wal::{FileWal, FileWalOptions, RecoveryReport, Replayed, Wal};
+use antiphon_wal::{
+    DeferredFrame, FileWal, FileWalOptions, RecoveryReport, Replayed, Survivor, Wal,
+};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
+use tracing::info;
 
+use super::loading::{Loader, LoaderTask, Missing, Source, TailLoading};
 use super::queue::TailQueue;
-use super::{ObjectIds, Storage, StorageOptions, compaction, flush, frame};
+use super::{ObjectIds, OpenedWal, Storage, StorageOptions, compaction, flush, frame};
 use crate::budget::TailBudget;
 use crate::cold::{ColdOptions, ColdReader};
-use crate::log::{LogConfig, LogContext, PartitionLog, Restored, SegmentPages, TailBatch};
+use crate::log::{
+    LogConfig, LogContext, MissingBytes, PartitionLog, ReplayedBatch, Restored, SegmentPages,
+    TailBatch, TailBytes,
+};
 use crate::merge::{Logs, MergeQueue, Merger};
 use crate::store::Store;
 use crate::sweep::Sweeper;
@@ -64,6 +71,8 @@ pub struct Recovered {
     pub wal: RecoveryReport,
     /// Batches that were put back into the tail.
     pub batches: u64,
+    /// Those of them whose bytes are read while the broker serves.
+    pub deferred: u64,
     /// Batches whose topic no longer exists.
     pub orphans: u64,
 }
@@ -74,6 +83,8 @@ struct Restorer {
     logs: HashMap<PartitionId, Arc<PartitionLog>>,
     batches: u64,
     orphans: u64,
+    /// Batches in the tail whose bytes are still to be read.
+    missing: VecDeque<Missing>,
     broken: Option<Lsn>,
     gap: Option<(PartitionId, Offset)>,
 }
@@ -91,24 +102,27 @@ impl Storage {
         config_of: impl Fn(&antiphon_catalog::PartitionRow) -> Arc<LogConfig>,
     ) -> Result<(Arc<Self>, Recovered), OpenError> {
         let producers = load_producers(&*catalog).await?;
-        let (frames, wal, report) = open_wal(&options, environment, snapshot)?;
+        let OpenLog { wal, survivors, report, source } = open_wal(&options, environment, snapshot)?;
+        note_recovery(&report);
         let context = new_context(&options, environment, catalog, &store, wal);
         let mut restorer = Restorer {
             context,
             logs: HashMap::new(),
             batches: 0,
             orphans: 0,
+            missing: VecDeque::new(),
             broken: None,
             gap: None,
         };
         restorer.restore_logs(snapshot, producers, config_of);
-        for (lsn, payload) in frames {
-            restorer.replay(lsn, payload);
-        }
-        restorer.check()?;
-        restorer.logs.values().for_each(|log| log.begin_epoch());
-        let recovered =
-            Recovered { wal: report, batches: restorer.batches, orphans: restorer.orphans };
+        restorer.replay_all(survivors)?;
+        let recovered = Recovered {
+            wal: report,
+            batches: restorer.batches,
+            deferred: restorer.missing.len() as u64,
+            orphans: restorer.orphans,
+        };
+        let loader = restorer.start_loading(source, &options);
         let ids = Arc::new(ObjectIds::new(
             broker_id,
             snapshot.broker_epoch,
@@ -144,6 +158,7 @@ impl Storage {
             ids,
             merger: Arc::new(merger),
             sweeper: Arc::new(sweeper),
+            _loader: loader,
             stop: watch::Sender::new(false),
             tasks: Mutex::new(Vec::new()),
             options,
@@ -152,7 +167,15 @@ impl Storage {
     }
 }
 
-type Frames = Vec<(Lsn, bytes::Bytes)>;
+/// The write-ahead log, open, and what it held.
+struct OpenLog {
+    wal: Arc<dyn Wal>,
+    /// Everything that the catalog does not name as flushed, in order.
+    survivors: Vec<Survivor>,
+    report: RecoveryReport,
+    /// What the deferred ones of `survivors` come from.
+    source: Source,
+}
 
 /// What all partitions share.
 fn new_context(
@@ -178,6 +201,7 @@ fn new_context(
         segments: SegmentPages::default(),
         budget: Arc::new(TailBudget::new(options.tail_bytes_max)),
         queue: TailQueue::new(options.flush_threshold()),
+        loading: TailLoading::default(),
         merges: MergeQueue::new(options.merge.clone()),
         clock: Arc::clone(&environment.clock),
         history: tokio::runtime::Handle::current(),
@@ -188,19 +212,10 @@ fn open_wal(
     options: &StorageOptions,
     environment: &Environment,
     snapshot: &Snapshot,
-) -> Result<(Frames, Arc<dyn Wal>, RecoveryReport), OpenError> {
+) -> Result<OpenLog, OpenError> {
     let flushed = snapshot.flushed_lsn;
-    let mut frames = Vec::new();
-    let mut keep = |frame: Replayed| {
-        if frame.lsn > flushed {
-            frames.push((frame.lsn, frame.payload));
-        }
-    };
     if let Some(opener) = &options.wal_opener {
-        let opened = opener.open(flushed.next())?;
-        opened.frames.into_iter().for_each(keep);
-        opened.wal.trim(flushed);
-        return Ok((frames, opened.wal, opened.report));
+        return Ok(open_simulated(opener.open(flushed.next())?, flushed));
     }
     let on_fatal = options.on_fatal.clone();
     let wal_options = FileWalOptions {
@@ -209,6 +224,7 @@ fn open_wal(
         backlog_bytes: ByteCount(2 * options.tail_bytes_max),
         first_lsn_if_empty: flushed.next(),
         expected_start: flushed.next(),
+        summary_prefix_bytes: Some(frame::SUMMARY_PREFIX_BYTES),
         on_fatal: Some(Box::new(move |fault| on_fatal(&format!("{fault}")))),
         ..FileWalOptions::new(
             &options.wal_dir,
@@ -216,9 +232,46 @@ fn open_wal(
             environment.clone(),
         )
     };
-    let (wal, report) = FileWal::open(wal_options, &mut keep)?;
+    let mut survivors = Vec::new();
+    let (wal, report, backlog) =
+        FileWal::open_deferring(wal_options, &mut |survivor| survivors.push(survivor))?;
     wal.trim(flushed);
-    Ok((frames, Arc::new(wal), report))
+    Ok(OpenLog { wal: Arc::new(wal), survivors, report, source: Source::File(backlog) })
+}
+
+/// Where the time of a start goes, for whoever wonders.
+fn note_recovery(report: &RecoveryReport) {
+    info!(
+        ending = ?report.ending,
+        frames = report.frames,
+        segments_read = report.segments_read,
+        segments_deferred = report.segments_deferred,
+        ms = report.elapsed.as_millis() as u64,
+        "log recovered"
+    );
+}
+
+/// A log that is not made of files holds all its frames, and is said to hold some of them only later.
+fn open_simulated(opened: OpenedWal, flushed: Lsn) -> OpenLog {
+    opened.wal.trim(flushed);
+    let frames = opened.frames.into_iter().filter(|frame| frame.lsn > flushed);
+    let (mut survivors, mut later) = (Vec::new(), VecDeque::new());
+    for (index, frame) in frames.enumerate() {
+        if index >= opened.deferred {
+            survivors.push(Survivor::Frame(frame));
+            continue;
+        }
+        let Replayed { lsn, epoch, payload } = &frame;
+        survivors.push(Survivor::Deferred(DeferredFrame {
+            lsn: *lsn,
+            epoch: *epoch,
+            payload_bytes: payload.len(),
+            prefix: payload.slice(..payload.len().min(frame::SUMMARY_PREFIX_BYTES)),
+        }));
+        later.push_back(frame);
+    }
+    let source = Source::Simulated(later);
+    OpenLog { wal: opened.wal, survivors, report: opened.report, source }
 }
 
 type Producers = HashMap<PartitionId, (ProducerStates, ProducerStates)>;
@@ -280,22 +333,58 @@ impl Restorer {
         }
     }
 
-    fn replay(&mut self, lsn: Lsn, payload: bytes::Bytes) {
-        let Some(partition) = frame::partition_of(&payload) else {
-            self.broken.get_or_insert(lsn);
-            return;
+    fn replay_all(&mut self, survivors: Vec<Survivor>) -> Result<(), OpenError> {
+        survivors.into_iter().for_each(|survivor| self.replay(survivor));
+        self.check()?;
+        self.logs.values().for_each(|log| log.begin_epoch());
+        Ok(())
+    }
+
+    fn start_loading(&mut self, source: Source, options: &StorageOptions) -> Option<LoaderTask> {
+        let loader = Loader {
+            context: Arc::clone(&self.context),
+            source,
+            missing: std::mem::take(&mut self.missing),
+            flush_bytes: options.flush_bytes_loading(),
+            on_fatal: options.on_fatal.clone(),
         };
-        let bytes = frame::batch_of(&payload);
-        let Ok(header) = BatchHeader::parse(&bytes) else {
+        loader.start()
+    }
+
+    fn replay(&mut self, survivor: Survivor) {
+        match survivor {
+            Survivor::Frame(Replayed { lsn, payload, .. }) => {
+                let bytes = TailBytes::in_memory(frame::batch_of(&payload));
+                self.replay_frame(lsn, &payload, bytes);
+            }
+            Survivor::Deferred(DeferredFrame { lsn, payload_bytes, prefix, .. }) => {
+                let length = payload_bytes.saturating_sub(frame::HEADER_LENGTH);
+                let missing = MissingBytes::default();
+                let bytes = TailBytes::in_log(length, Arc::clone(&missing));
+                if self.replay_frame(lsn, &prefix, bytes) {
+                    let cost = TailQueue::cost_of(length);
+                    self.missing.push_back(Missing { lsn, bytes: missing, cost });
+                }
+            }
+        }
+    }
+
+    /// Puts a batch, of whose frame at least the beginning is here, back into its tail. Says whether it
+    /// is there now.
+    fn replay_frame(&mut self, lsn: Lsn, beginning: &[u8], bytes: TailBytes) -> bool {
+        let batch = beginning.get(frame::HEADER_LENGTH..).unwrap_or_default();
+        let (Some(partition), Ok(header)) =
+            (frame::partition_of(beginning), BatchHeader::parse(batch))
+        else {
             self.broken.get_or_insert(lsn);
-            return;
+            return false;
         };
         let Some(log) = self.logs.get(&partition) else {
             self.orphans += 1;
-            return;
+            return false;
         };
         self.batches += 1;
-        let continues = log.replay(TailBatch {
+        let batch = TailBatch {
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
             max_timestamp: header.max_timestamp,
@@ -303,9 +392,14 @@ impl Restorer {
             leader_epoch: header.partition_leader_epoch,
             bytes,
             lsn,
-        });
-        if !continues {
-            self.gap.get_or_insert((partition, header.base_offset));
+        };
+        match log.replay(&header, batch) {
+            ReplayedBatch::Taken => true,
+            ReplayedBatch::Known => false,
+            ReplayedBatch::Gap => {
+                self.gap.get_or_insert((partition, header.base_offset));
+                false
+            }
         }
     }
 }

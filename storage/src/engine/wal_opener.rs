@@ -13,6 +13,9 @@ pub struct OpenedWal {
     pub wal: Arc<dyn Wal>,
     /// Its frames, in order.
     pub frames: Vec<Replayed>,
+    /// How many of the first frames are to be taken for ones that the log has not read yet: storage
+    /// serves before it has them.
+    pub deferred: usize,
     /// What opening found.
     pub report: RecoveryReport,
 }

@@ -11,13 +11,8 @@ use bytes::Bytes;
 use super::ack::AckLatch;
 use super::config::TimestampSource;
 use super::partition_log::{LogState, PartitionLog};
-use super::tail::TailBatch;
+use super::tail::{TailBatch, TailBytes};
 use crate::engine::{TailQueue, frame};
-
-/// Below this many bytes a batch is copied out of the log's slab, where a group of frames fills whole
-/// blocks of 4 KiB: what a slice pins besides itself is then a quarter of it at most, and the tail's
-/// budgets, which count the batch, stay true. Copying 16 KiB takes some two microseconds.
-const COPY_BELOW: usize = 16 << 10;
 
 /// Where an append landed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,9 +196,8 @@ pub(super) struct PendingBatch {
 
 impl PendingBatch {
     fn with_bytes(self, bytes: Bytes) -> TailBatch {
-        let bytes = if bytes.len() < COPY_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
         TailBatch {
-            bytes,
+            bytes: TailBytes::in_memory(bytes),
             base_offset: self.base_offset,
             last_offset: self.last_offset,
             max_timestamp: self.max_timestamp,

@@ -127,8 +127,12 @@ impl PartitionLog {
                 state.tail.at_or_after(from, timestamp).cloned()
             };
             let Some(batch) = candidate else { return Ok(None) };
+            let Some(bytes) = batch.bytes.get().cloned() else {
+                self.await_tail(batch.base_offset).await?;
+                continue;
+            };
             let last_offset = batch.last_offset;
-            if let Some(found) = self.search_batch(batch.bytes, from, timestamp).await? {
+            if let Some(found) = self.search_batch(bytes, from, timestamp).await? {
                 return Ok(Some(found));
             }
             from = last_offset.next();

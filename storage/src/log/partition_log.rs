@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use antiphon_catalog::{Catalog, PartitionRow, SegmentRow};
 use antiphon_common::{Clock, LeaderEpoch, Offset, PartitionId, ProducerId};
-use antiphon_records::ProducerStates;
+use antiphon_records::{BatchHeader, ProducerStates};
 use antiphon_wal::Wal;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,7 +19,7 @@ use super::tail::{Tail, TailBatch};
 use super::trim::OldestSegment;
 use crate::budget::TailBudget;
 use crate::cold::ColdReader;
-use crate::engine::TailQueue;
+use crate::engine::{TailLoading, TailQueue};
 use crate::merge::MergeQueue;
 use crate::traffic::Traffic;
 
@@ -33,6 +33,8 @@ pub(crate) struct LogContext {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) segments: SegmentPages,
     pub(crate) queue: TailQueue,
+    /// What of the queue is in memory, after a start.
+    pub(crate) loading: TailLoading,
     pub(crate) merges: MergeQueue,
     pub(crate) clock: Arc<dyn Clock>,
     /// Cold reads, flushes and retention run here, so that live traffic never waits for them.
@@ -74,6 +76,8 @@ pub(super) struct LogState {
     pub(super) readers: Vec<Arc<Notify>>,
     /// Bytes of history in the bucket.
     pub(super) history_bytes: u64,
+    /// Whether history may hold segments that lie below the start of the log.
+    pub(super) unreadable_history: bool,
     pub(super) deleted: bool,
 }
 
@@ -90,6 +94,17 @@ pub struct LogPositions {
     pub flushed_end: Offset,
     /// The epoch in which this broker leads the partition.
     pub leader_epoch: LeaderEpoch,
+}
+
+/// What became of a batch that was replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplayedBatch {
+    /// It is in the tail.
+    Taken,
+    /// History has it already.
+    Known,
+    /// It does not continue the log: something before it, which nobody deleted, is missing.
+    Gap,
 }
 
 /// What the catalog knows of a partition when its log is opened.
@@ -121,6 +136,7 @@ impl PartitionLog {
             acks: VecDeque::new(),
             readers: Vec::new(),
             history_bytes: row.history_bytes,
+            unreadable_history: row.log_start > Offset::ZERO && row.history_bytes > 0,
             deleted: false,
         };
         Arc::new(Self {
@@ -182,24 +198,25 @@ impl PartitionLog {
     }
 
     /// Puts back a batch that the write-ahead log held when the broker stopped. Batches that history
-    /// already has are left out. Called in log order. `false` means that the batch does not continue
-    /// the log: something before it, which nobody deleted, is missing.
-    pub(crate) fn replay(self: &Arc<Self>, batch: TailBatch) -> bool {
+    /// already has are left out. Called in log order.
+    pub(crate) fn replay(
+        self: &Arc<Self>,
+        header: &BatchHeader,
+        batch: TailBatch,
+    ) -> ReplayedBatch {
         let mut state = self.state.lock();
         if batch.last_offset < state.next_offset {
-            return true;
+            return ReplayedBatch::Known;
         }
         if batch.base_offset != state.next_offset && batch.base_offset > state.log_start {
-            return false;
+            return ReplayedBatch::Gap;
         }
         state.epochs.begin(batch.leader_epoch, batch.base_offset);
         state.next_offset = batch.last_offset.next();
-        if let Ok(header) = antiphon_records::BatchHeader::parse(&batch.bytes) {
-            state.producers.replay(&header, batch.base_offset, self.context.clock.now());
-        }
+        state.producers.replay(header, batch.base_offset, self.context.clock.now());
         self.context.budget.charge(TailQueue::cost_of(batch.bytes.len()));
         self.make_visible(&mut state, batch);
-        true
+        ReplayedBatch::Taken
     }
 
     /// Starts the reign of this broker: what is appended from now on carries its epoch.
@@ -273,7 +290,7 @@ impl PartitionLog {
         let mut producers = self.flushed_producers.lock();
         let mut changed = std::collections::BTreeSet::new();
         for batch in batches {
-            let Ok(header) = antiphon_records::BatchHeader::parse(batch) else { continue };
+            let Ok(header) = BatchHeader::parse(batch) else { continue };
             if header.has_producer_id() {
                 producers.replay(&header, header.base_offset, self.context.clock.now());
                 changed.insert(header.producer_id);
@@ -288,6 +305,7 @@ impl PartitionLog {
         let mut state = self.state.lock();
         state.flushed_end = state.flushed_end.max(segment.last_offset.next());
         state.history_bytes += segment.length;
+        state.unreadable_history |= segment.last_offset < state.log_start;
         drop(state);
         self.context.merges.flushed(segment);
     }

@@ -15,7 +15,8 @@ pub enum TailRead {
     /// Whole batches, the first of which contains the offset asked for; empty when the offset is
     /// at the end of what is durable.
     Batches(Vec<Bytes>),
-    /// The offset lies in history: use [`PartitionLog::read_cold`].
+    /// The offset lies in history, or in a part of the tail that a start has not brought into memory
+    /// yet: use [`PartitionLog::read_cold`].
     Cold,
     /// Below the start of the log or beyond its end.
     OutOfRange,
@@ -50,6 +51,12 @@ pub enum ReadColdError {
         /// The offset asked for.
         offset: Offset,
     },
+    /// The write-ahead log cannot be read; this broker is about to end.
+    #[error("the tail of partition {partition} could not be read from the write-ahead log")]
+    TailLost {
+        /// The partition.
+        partition: antiphon_common::PartitionId,
+    },
     /// The task that was reading went away; the broker is stopping.
     #[error("the history runtime is gone")]
     Closed,
@@ -61,7 +68,7 @@ impl ReadColdError {
         match self {
             Self::Catalog { source, .. } => source.kind(),
             Self::Object { source, .. } => source.kind(),
-            Self::Missing { .. } => ErrorKind::Corrupt,
+            Self::Missing { .. } | Self::TailLost { .. } => ErrorKind::Corrupt,
             Self::Closed => ErrorKind::Closed,
         }
     }
@@ -87,9 +94,13 @@ impl PartitionLog {
             if size > room && !(at_least_one && batches.is_empty()) {
                 break;
             }
+            match batch.bytes.get() {
+                Some(bytes) => batches.push(bytes.clone()),
+                None if batches.is_empty() => return TailRead::Cold,
+                None => break,
+            }
             room = room.saturating_sub(size);
             read += size as u64;
-            batches.push(batch.bytes.clone());
         }
         drop(state);
         if read > 0 {
@@ -133,6 +144,12 @@ impl PartitionLog {
         read: HistoryRead,
         offset: Offset,
     ) -> Result<Vec<Bytes>, ReadColdError> {
+        if self.await_tail(offset).await?
+            && let TailRead::Batches(batches) =
+                self.read_tail(offset, read.max_bytes, read.at_least_one)
+        {
+            return Ok(batches);
+        }
         let (log_start, flushed_end) = {
             let state = self.state.lock();
             (state.log_start, state.flushed_end)
@@ -173,6 +190,20 @@ impl PartitionLog {
             let Ok(Some(rest)) = read else { return };
             (onward, from) = (rest, segment.last_offset.next());
         }
+    }
+
+    /// Waits until the batch at `offset` is in memory, if it is one of the tail that is not. Says whether
+    /// that was so.
+    pub(super) async fn await_tail(&self, offset: Offset) -> Result<bool, ReadColdError> {
+        let missing = {
+            let state = self.state.lock();
+            let at = state.tail.from_offset(offset).next();
+            let at = at.filter(|batch| batch.base_offset <= offset && batch.bytes.get().is_none());
+            at.map(|batch| batch.lsn)
+        };
+        let Some(lsn) = missing else { return Ok(false) };
+        let loaded = self.context.loading.wait_for(lsn).await;
+        loaded.map(|()| true).map_err(|_lost| ReadColdError::TailLost { partition: self.id })
     }
 
     /// Reads the segment that holds `from`, planning again if it turns out that history was

@@ -72,6 +72,7 @@ impl PartitionLog {
 
     /// Deletes what the settings no longer keep. Returns whether anything went.
     pub(crate) async fn enforce_retention(&self, now: Timestamp) -> Result<bool, TrimError> {
+        self.remove_unreadable().await?;
         let config = self.config();
         if !config.deletes || (config.retention_time.is_none() && config.retention_size.is_none()) {
             return Ok(false);
@@ -79,6 +80,30 @@ impl PartitionLog {
         let Some(target) = self.expired_through(now).await? else { return Ok(false) };
         self.move_start(target).await?;
         Ok(true)
+    }
+
+    /// Removes what lies below the start of the log. Whoever moves the start removes what history has
+    /// then; a flush that comes later brings what was in the tail, and nothing else would ever take
+    /// that away again.
+    async fn remove_unreadable(&self) -> Result<(), TrimError> {
+        let log_start = {
+            let mut state = self.state.lock();
+            if !std::mem::take(&mut state.unreadable_history) {
+                return Ok(());
+            }
+            state.log_start
+        };
+        let removed = self.remove_ending_below(log_start).await;
+        self.state.lock().unreadable_history |= removed.is_err();
+        removed
+    }
+
+    async fn remove_ending_below(&self, log_start: Offset) -> Result<(), TrimError> {
+        let oldest = self.context.catalog.segments_from(self.id, Offset::ZERO, 1).await?;
+        if oldest.first().is_some_and(|row| row.last_offset < log_start) {
+            self.move_start(log_start).await?;
+        }
+        Ok(())
     }
 
     /// The first offset that the settings keep, if that is above the start of the log. Only

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct SweepOptions {
     /// How long after the start the first sweep begins: crashes leave orphans. Default 10 min.
     pub first_after: Duration,
-    /// The pause between sweeps. A sweep costs a listing, one request per 1,000 objects. Default 6 h.
+    /// The pause between sweeps. A sweep costs a listing, one request per 1,000 objects, and looks into
+    /// the catalog for each of them; there is none while nothing was made since the last. Default 6 h.
     pub interval: Duration,
     /// An orphan younger than this stays, by the time in its id and by the bucket's. What this process
     /// is making is known by name; the age is for what nobody thought of, such as a clock that is

@@ -15,6 +15,8 @@ pub struct SweepReport {
     pub leftovers: u64,
     /// What lies among the objects and is none. It is left alone.
     pub strangers: u64,
+    /// Objects that are too young to be judged: the next sweep will.
+    pub young: u64,
     /// Deletions that failed. The next sweep finds the same again.
     pub failures: u64,
 }

@@ -1,6 +1,7 @@
 //! The service: compares what the bucket lists with what the catalog names.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use antiphon_catalog::{Catalog, CatalogError};
 use antiphon_common::{Clock, ErrorKind, ObjectId, Timestamp};
@@ -18,6 +19,8 @@ use crate::store::{OBJECTS_PREFIX, Store, object_id_of_path};
 
 /// Listed objects that are looked up together.
 const PAGE_OBJECTS: usize = 1_000;
+/// No sweep has found the store in order yet.
+const NEVER: u64 = u64::MAX;
 
 /// Why a sweep broke off. What it deleted until then were orphans.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,8 @@ pub(crate) struct Sweeper {
     options: SweepOptions,
     on_fatal: FatalReport,
     counters: Counters,
+    /// How many names had been handed out before the last sweep that left nothing to another.
+    in_order: AtomicU64,
 }
 
 impl Sweeper {
@@ -71,7 +76,8 @@ impl Sweeper {
         options: SweepOptions,
         on_fatal: FatalReport,
     ) -> Self {
-        Self { store, catalog, ids, clock, options, on_fatal, counters: Counters::default() }
+        let (counters, in_order) = (Counters::default(), AtomicU64::new(NEVER));
+        Self { store, catalog, ids, clock, options, on_fatal, counters, in_order }
     }
 
     /// Figures for operators.
@@ -88,11 +94,21 @@ impl Sweeper {
                 _ = stop.changed() => break,
             }
             pause = self.options.interval;
+            if self.is_in_order() {
+                continue;
+            }
             tokio::select! {
                 swept = self.sweep() => self.report(swept),
                 _ = stop.changed() => break,
             }
         }
+    }
+
+    /// Whether there can be no orphan: the last sweep saw everything and nothing was made since. So an
+    /// idle broker does not list its bucket again and again. A local store costs nothing to list, and
+    /// its leftovers have no names.
+    fn is_in_order(&self) -> bool {
+        !self.store.is_local() && self.in_order.load(Ordering::Relaxed) == self.ids.begun()
     }
 
     fn report(&self, swept: Result<SweepReport, SweepError>) {
@@ -114,10 +130,13 @@ impl Sweeper {
     /// Goes through the whole bucket once.
     pub(crate) async fn sweep(&self) -> Result<SweepReport, SweepError> {
         let mut report = SweepReport::default();
+        let begun = self.ids.begun();
         let swept = match self.sweep_objects(&mut report).await {
             Ok(()) => self.sweep_leftovers(&mut report).await,
             Err(error) => Err(error),
         };
+        let complete = swept.is_ok() && report.young == 0 && report.failures == 0;
+        self.in_order.store(if complete { begun } else { NEVER }, Ordering::Relaxed);
         match swept {
             Ok(()) => self.counters.swept(&report),
             Err(_) => self.counters.failed(),
@@ -151,7 +170,11 @@ impl Sweeper {
                 report.strangers += 1;
                 continue;
             };
-            if !is_older(listed, object, before) || self.is_needed(object).await? {
+            if !is_older(listed, object, before) {
+                report.young += 1;
+                continue;
+            }
+            if self.is_needed(object).await? {
                 continue;
             }
             orphans.push(Orphan { object, bytes: listed.size });

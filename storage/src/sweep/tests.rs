@@ -1,5 +1,7 @@
 //! What goes, what stays, and who may decide.
 
+mod idle;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use antiphon_common::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, Produc
 use antiphon_coordinator::{CommittedOffset, GroupRecord, OffsetCommitKey, TopicPartition};
 use antiphon_protocol::{Api, sample_request};
 use antiphon_records::{
-    BatchBuilder, BatchHeader, Compression, NewRecord, ProducerStateLimits, ProducerStates,
+    BatchBuilder, BatchHeader, Compression, Header, NewRecord, ProducerStateLimits, ProducerStates,
     Sequence, compress,
 };
 use antiphon_wal::{FileWal, Wal};
@@ -92,6 +92,32 @@ pub fn compressed() -> Vec<Vec<u8>> {
         [vec![codec.id()], compress(codec, &text).expect("text can be packed")].concat()
     });
     packed.collect()
+}
+
+/// Choices of what stays, a delete horizon, and a batch with tombstones.
+pub fn thinned() -> Vec<Vec<u8>> {
+    let choices = [0, 0b0101, 0b0110, u64::MAX].into_iter();
+    let horizon = (NOW.get() + 86_400_000).to_be_bytes();
+    let seeds = choices.flat_map(|choice: u64| {
+        CODECS.map(|codec| [&choice.to_be_bytes()[..], &horizon, &keyed_batch(codec)].concat())
+    });
+    seeds.collect()
+}
+
+fn keyed_batch(codec: Compression) -> Vec<u8> {
+    let mut builder = BatchBuilder::new().compression(codec).base_offset(Offset(70));
+    for number in 0..4u8 {
+        let value = [number; 20];
+        let headers = [Header { key: b"h", value: None }];
+        let record = NewRecord {
+            timestamp: Timestamp(NOW.get() + i64::from(number)),
+            key: Some(&[number % 3]),
+            value: (number % 2 == 0).then_some(&value[..]),
+            headers: &headers,
+        };
+        builder.push(record).expect("a small record fits");
+    }
+    builder.build().expect("a small batch is built").to_vec()
 }
 
 pub fn producers() -> Vec<Vec<u8>> {

@@ -32,17 +32,10 @@ fn produce(client: &mut Kafka, topic: &str, records: &[(&str, Option<&str>)]) {
     assert_eq!(code, ErrorCode::NONE);
 }
 
-/// The counter `name` of the figures page.
-fn figure(broker: &TestBroker, name: &str) -> u64 {
-    let page = super::stopping::http(broker, "/metrics");
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("_total "));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{page}"))
-}
-
 /// Waits until `records` more were removed than `before`.
 fn await_removal(broker: &TestBroker, before: u64, records: u64) {
     eventually("compaction", || {
-        let removed = figure(broker, "antiphon_compaction_removed_records") - before;
+        let removed = broker.metric("antiphon_compaction_removed_records_total") - before;
         (removed >= records).then_some(())
     });
 }

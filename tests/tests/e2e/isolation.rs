@@ -5,15 +5,6 @@ use antiphon_protocol::ErrorCode;
 use antiphon_tests::{Batch, BrokerSetup, Fetch, Kafka, TestBroker, eventually, shared};
 
 use crate::fetching::into_history;
-use crate::stopping::http;
-
-/// A figure of the metrics page, by its name and labels.
-fn figure(broker: &TestBroker, name: &str) -> u64 {
-    let page = http(broker, "/metrics");
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let value = line.unwrap_or_else(|| panic!("no {name} in\n{page}"));
-    value.trim().parse().unwrap_or_else(|_| panic!("{name} is {value}"))
-}
 
 fn fetch_all(client: &mut Kafka, topic: &str) -> usize {
     client.read_all(topic, 0).len()
@@ -30,24 +21,24 @@ fn a_connection_that_replays_moves_until_it_has_caught_up() {
     let mut live = broker.client();
     live.produce("t", 0, &Batch::of(&["d"]));
     assert_eq!(live.fetch("t", 0, 3).stored().len(), 1, "the tail alone");
-    assert_eq!(figure(&broker, "antiphon_history_connections"), 0);
+    assert_eq!(broker.metric("antiphon_history_connections"), 0);
 
     let mut replay = broker.client();
     assert_eq!(replay.fetch("t", 0, 0).stored().len(), 3, "history");
-    assert_eq!(figure(&broker, "antiphon_history_connections"), 1);
+    assert_eq!(broker.metric("antiphon_history_connections"), 1);
     assert_eq!(replay.end_offset("t", 0), 4, "other requests are served where it is");
     for _ in 0..3 {
         assert_eq!(replay.fetch("t", 0, 3).stored().len(), 1);
     }
     eventually("the move back", || {
-        (figure(&broker, "antiphon_history_connections") == 0).then_some(())
+        (broker.metric("antiphon_history_connections") == 0).then_some(())
     });
-    assert_eq!(figure(&broker, "antiphon_history_connections_moved_total"), 1);
+    assert_eq!(broker.metric("antiphon_history_connections_moved_total"), 1);
     replay.produce("t", 0, &Batch::of(&["e"]));
     assert_eq!(fetch_all(&mut replay, "t"), 5, "and it can go again");
-    assert_eq!(figure(&broker, "antiphon_history_connections_moved_total"), 2);
-    assert_eq!(figure(&broker, "antiphon_response_bytes"), 0, "all room is given back");
-    assert_eq!(figure(&broker, "antiphon_request_bytes"), 0);
+    assert_eq!(broker.metric("antiphon_history_connections_moved_total"), 2);
+    assert_eq!(broker.metric("antiphon_response_bytes"), 0, "all room is given back");
+    assert_eq!(broker.metric("antiphon_request_bytes"), 0);
 }
 
 #[test]
@@ -130,7 +121,7 @@ fn small_budgets_make_wait_and_lose_nothing() {
         }
     });
     // The limit is soft by what each connection had read when it was reached.
-    let (held, limit) = (figure(&broker, "antiphon_tail_bytes"), 16 << 20);
+    let (held, limit) = (broker.metric("antiphon_tail_bytes"), 16 << 20);
     assert!(held < limit + 4 * (5 << 18), "{held} bytes of tail after 48 MiB");
     into_history(&mut broker);
     std::thread::scope(|scope| {
@@ -141,7 +132,7 @@ fn small_budgets_make_wait_and_lose_nothing() {
             });
         }
     });
-    assert!(figure(&broker, "antiphon_history_cache_bytes") <= 4 << 20);
-    assert_eq!(figure(&broker, "antiphon_response_bytes"), 0);
-    assert_eq!(figure(&broker, "antiphon_response_limit_bytes"), 4 << 20);
+    assert!(broker.metric("antiphon_history_cache_bytes") <= 4 << 20);
+    assert_eq!(broker.metric("antiphon_response_bytes"), 0);
+    assert_eq!(broker.metric("antiphon_response_limit_bytes"), 4 << 20);
 }

@@ -1,7 +1,6 @@
 //! SIGTERM while clients are at work, and what HTTP says meanwhile.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::thread;
 
@@ -66,15 +65,6 @@ fn a_stop_without_work_is_clean_and_says_so() {
     assert_eq!(broker.journal().count("previous_stop_clean=false"), 1);
 }
 
-pub(super) fn http(broker: &TestBroker, path: &str) -> String {
-    let mut stream = TcpStream::connect(broker.http_address()).expect("HTTP does not listen");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
-}
-
 #[test]
 fn http_tells_health_and_figures() {
     let _turn = shared();
@@ -83,9 +73,9 @@ fn http_tells_health_and_figures() {
     client.create_topic("t", 1);
     client.produce("t", 0, &Batch::of(&["a"]));
     for path in ["/health/live", "/health/ready"] {
-        assert!(http(&broker, path).starts_with("HTTP/1.1 200"), "{path}");
+        assert!(broker.http(path).starts_with("HTTP/1.1 200"), "{path}");
     }
-    let metrics = http(&broker, "/metrics");
+    let metrics = broker.http("/metrics");
     assert!(metrics.contains("# TYPE") && metrics.trim_end().ends_with("# EOF"), "{metrics}");
-    assert!(http(&broker, "/nothing").starts_with("HTTP/1.1 404"));
+    assert!(broker.http("/nothing").starts_with("HTTP/1.1 404"));
 }

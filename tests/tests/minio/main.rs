@@ -2,8 +2,12 @@
 //! this process. What holds with both leans on neither one's quirks: create-if-absent, range reads,
 //! listing, error answers.
 
+mod idle;
+mod load;
 mod minio;
 mod outages;
+mod proxy;
+mod roads;
 mod s3s_server;
 mod server;
 mod suite;

@@ -20,11 +20,20 @@ pub(crate) trait Server: Debug {
 
     /// A broker whose store is in a bucket of this name.
     fn broker_in(&self, name: &str, bucket: &str) -> BrokerSetup {
-        BrokerSetup::named(name)
-            .flag("--store", format!("s3://{bucket}/some/prefix"))
-            .env("AWS_ENDPOINT_URL", self.endpoint())
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-            .env("AWS_REGION", "us-east-1")
+        setup(&self.endpoint(), name, bucket)
     }
+}
+
+/// A broker that reaches its bucket by this way, which may be a detour.
+pub(crate) fn broker_at(endpoint: &str, name: &str) -> BrokerSetup {
+    setup(endpoint, name, BUCKET)
+}
+
+fn setup(endpoint: &str, name: &str, bucket: &str) -> BrokerSetup {
+    BrokerSetup::named(name)
+        .flag("--store", format!("s3://{bucket}/some/prefix"))
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .env("AWS_REGION", "us-east-1")
 }

@@ -11,8 +11,8 @@ use antiphon_common::{BrokerId, ByteCount, ErrorKind, WalEpoch};
 use antiphon_storage::store::faults::Operation;
 use antiphon_storage::store::{OBJECTS_PREFIX, Store};
 use antiphon_storage::{
-    Chain, FatalReport, LogConfig, MergeOptions, OpenError, OpenedWal, PartitionLog, Storage,
-    StorageOptions, SweepOptions, WalOpener,
+    Chain, CompactionConfig, FatalReport, LogConfig, MergeOptions, OpenError, OpenedWal,
+    PartitionLog, Storage, StorageOptions, SweepOptions, WalOpener,
 };
 use antiphon_wal::Wal;
 use antiphon_wal::simulated::{SimulatedDisk, SimulatedWal, SimulatedWalOptions};
@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use super::bucket::CarelessStore;
 use super::groups::Groups;
+use super::keyed::{Promises, promises_of};
 use super::model::{Checked, Violation};
 use super::world::{Mutation, PARTITIONS, World};
 
@@ -40,6 +41,8 @@ const RETENTION_TIME: Duration = Duration::from_secs(30);
 /// So small that a run fills several segments, and an outage all of them.
 const SEGMENT_BYTES: usize = 32 << 10;
 const LOG_BYTES: usize = 14 * SEGMENT_BYTES;
+/// Room for seven keys: any batch's, but not all that a partition has.
+const MAP_BYTES: u64 = 8 * 24;
 
 pub(crate) struct Broker {
     pub(crate) storage: Arc<Storage>,
@@ -58,6 +61,7 @@ impl Broker {
         let Some(rows) = partitions(&*catalog, &snapshot).await else { return Ok(None) };
         let opened_wal = Opened::default();
         world.openings += 1;
+        let mutation = world.mutation;
         let options = storage_options(opener(world, Arc::clone(&opened_wal)));
         let opened = Storage::open(
             options,
@@ -66,7 +70,7 @@ impl Broker {
             Arc::clone(&catalog),
             &snapshot,
             store,
-            config_of,
+            |row| config_of(row, mutation),
         );
         let storage = match opened.await {
             Ok((storage, recovered)) => {
@@ -86,7 +90,7 @@ impl Broker {
             })));
         }
         let logs = rows.into_iter().map(|row| {
-            let config = config_of(&row);
+            let config = config_of(&row, mutation);
             storage
                 .partition(row.partition_id)
                 .unwrap_or_else(|| storage.create_partition(row, config))
@@ -162,13 +166,35 @@ async fn partitions(catalog: &dyn Catalog, snapshot: &Snapshot) -> Option<Vec<Pa
     Some(rows)
 }
 
-fn config_of(row: &PartitionRow) -> Arc<LogConfig> {
-    let (retention_time, retention_size) = match row.index.0 {
+fn config_of(row: &PartitionRow, mutation: Option<Mutation>) -> Arc<LogConfig> {
+    let index = row.index.0 as usize;
+    let (retention_time, retention_size) = match index {
         0 => (None, Some(RETENTION_SIZE)),
-        1 => (Some(RETENTION_TIME), None),
+        1 | 5 => (Some(RETENTION_TIME), None),
         _ => (None, None),
     };
-    Arc::new(LogConfig { retention_time, retention_size, ..LogConfig::default() })
+    let deletes = expires(index);
+    let compaction = promises_of(index).map(|promises| compaction_of(promises, mutation));
+    let config =
+        LogConfig { retention_time, retention_size, deletes, compaction, ..LogConfig::default() };
+    Arc::new(config)
+}
+
+/// Whether a partition loses records to time or size.
+pub(crate) fn expires(index: usize) -> bool {
+    matches!(index, 0 | 1 | 5)
+}
+
+/// Everything that may be compacted is, as soon as somebody looks.
+fn compaction_of(promises: Promises, mutation: Option<Mutation>) -> CompactionConfig {
+    let kept = |defect, promised| if mutation == Some(defect) { Duration::ZERO } else { promised };
+    CompactionConfig {
+        lag_min: kept(Mutation::CompactsYoung, promises.lag_min),
+        lag_max: None,
+        dirty_ratio_min: if mutation == Some(Mutation::NeverCompacts) { 1.0 } else { 0.0 },
+        delete_retention: kept(Mutation::ForgetsTombstones, promises.delete_retention),
+        active_age_max: Duration::ZERO,
+    }
 }
 
 type Opened = Arc<Mutex<Option<Arc<SimulatedWal>>>>;
@@ -196,7 +222,9 @@ fn opener(world: &World, opened: Opened) -> WalOpener {
             frame.payload = mangled.freeze();
         }
         *opened.lock() = Some(Arc::clone(&wal));
-        Ok(OpenedWal { wal, frames, report })
+        // Any number of them: a start may know of frames long before it has read them.
+        let deferred = salt as usize % (frames.len() + 1);
+        Ok(OpenedWal { wal, frames, deferred, report })
     }))
 }
 
@@ -217,6 +245,8 @@ fn storage_options(opener: WalOpener) -> StorageOptions {
         flush_bytes_max: 24 << 10,
         own_object_bytes_min: 8 << 10,
         cold_cache_bytes: 64 << 10,
+        compaction_map_bytes: MAP_BYTES,
+        compaction_object_bytes: 8 << 10,
         merge: MergeOptions {
             segments_min: 3,
             segments_max: 8,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use antiphon_common::{ErrorKind, Offset};
 use antiphon_storage::{
-    Chain, FlushError, ReadColdError, SweepError, SweepReport, TailRead, TrimError,
+    Chain, CompactionStats, FlushError, ReadColdError, SweepError, SweepReport, TailRead, TrimError,
 };
 use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 
-use super::broker::{Broker, flip_bit};
-use super::model::{Checked, Violation, ensure};
+use super::broker::{Broker, expires, flip_bit};
+use super::model::{Checked, Partition, Reading, Violation, ensure};
 use super::producer::Sending;
 use super::world::{Mutation, World};
 use antiphon_storage::store::faults::Outage;
@@ -26,8 +26,10 @@ const POLL_BYTES: usize = 6 << 10;
 const OUTAGE_MS_MAX: u64 = 60_000;
 /// How long a client waits for a bucket that does not answer at all.
 const CLIENT_LIMIT: Duration = Duration::from_secs(20);
-/// The longest that a process which is being killed goes on.
+/// The longest that a process which is being killed goes on: the requests of a flush or a merge, and
+/// those of a compaction, which reads twice what it rewrites.
 const KILL_REQUESTS_MAX: u64 = 8;
+const KILL_COMPACTION_REQUESTS_MAX: u64 = 30;
 /// The longest time without room for another segment, in steps.
 const NO_SPACE_STEPS_MAX: u64 = 40;
 
@@ -52,18 +54,27 @@ enum Done {
     FlushedByZombie { unflushed: u64, result: Result<(), FlushError> },
     Trimmed { asked: i64, partition: usize, result: Result<Offset, TrimError> },
     Merged(u64),
+    Compacted(CompactionStats),
+    CompactedByZombie { rounds: u64 },
     Swept(Result<SweepReport, SweepError>),
-    Polled { index: usize, asked: i64, result: Result<Vec<Bytes>, ReadColdError> },
-    Read { asked: i64, partition: usize, result: Result<Vec<Bytes>, ReadColdError> },
+    Polled { index: usize, reading: Reading, result: Result<Vec<Bytes>, ReadColdError> },
+    Read { reading: Reading, partition: usize, result: Result<Vec<Bytes>, ReadColdError> },
     Kept,
+}
+
+/// Work that is under way.
+struct Task {
+    /// The process that began it.
+    generation: u64,
+    compacts: bool,
+    handle: JoinHandle<Done>,
 }
 
 /// One process and what is under way in it.
 pub(crate) struct Life<'a> {
     pub(crate) world: &'a mut World,
     pub(crate) broker: Broker,
-    /// Each with the generation that began it.
-    tasks: Vec<(u64, JoinHandle<Done>)>,
+    tasks: Vec<Task>,
     /// A process that was overtaken and does not know: its disk is gone, its tasks are not.
     zombie: Option<Broker>,
     generation: u64,
@@ -125,6 +136,7 @@ impl<'a> Life<'a> {
             mix.rot,
             mix.rival,
             mix.stop,
+            mix.compact,
         ];
         match self.world.dice.weighted(&weights) {
             0 => self.produce()?,
@@ -144,7 +156,8 @@ impl<'a> Life<'a> {
             14 => return self.kill_between_requests().await.map(Some),
             15 => return Ok(Some(End::Rotten)),
             16 => return self.overtake().await,
-            _ => return self.stop().await.map(Some),
+            17 => return self.stop().await.map(Some),
+            _ => self.compact(),
         }
         Ok(None)
     }
@@ -173,8 +186,9 @@ impl<'a> Life<'a> {
     }
 
     fn observe(&mut self) -> Checked {
+        let (now, cleaning) = (self.world.now(), self.tasks.iter().any(|task| task.compacts));
         for (log, model) in self.broker.logs.iter().zip(&mut self.world.partitions) {
-            model.observe(log.positions())?;
+            model.observe(log.positions(), now, cleaning)?;
         }
         Ok(())
     }
@@ -193,19 +207,21 @@ impl<'a> Life<'a> {
 
     fn produce(&mut self) -> Checked {
         let index = self.world.dice.index(self.world.producers.len());
-        let now = self.world.now();
-        self.world.producers[index].prepare(&mut self.world.dice, now);
+        let (now, keys) = (self.world.now(), self.world.keys());
+        let producer = &mut self.world.producers[index];
+        let model = &mut self.world.partitions[producer.partition];
+        producer.prepare(&mut self.world.dice, now, keys, model);
         self.send(index)
     }
 
     pub(crate) fn send(&mut self, index: usize) -> Checked {
         let producer = &mut self.world.producers[index];
-        let sending = Sending {
+        let mut sending = Sending {
             log: &self.broker.logs[producer.partition],
-            model: &self.world.partitions[producer.partition],
+            model: &mut self.world.partitions[producer.partition],
             forgets_producers: self.world.mutation == Some(Mutation::ForgetsProducers),
         };
-        let outcome = producer.send(&sending)?;
+        let outcome = producer.send(&mut sending)?;
         self.world.history.note(format!("send {outcome}"));
         Ok(())
     }
@@ -246,15 +262,18 @@ impl<'a> Life<'a> {
             return Ok(Some(End::NotOpened));
         };
         self.world.history.note("overtaken");
+        self.world.partitions.iter_mut().for_each(Partition::taken_over);
         self.zombie = Some(std::mem::replace(&mut self.broker, rival));
         self.observe()?;
         Ok(None)
     }
 
-    /// Killed within a flush or a merge, right after one of its requests was carried out: no later one
+    /// Killed within a flush and a merge, or within a compaction, right after one of its requests was carried out: no later one
     /// reaches the bucket.
     async fn kill_between_requests(&mut self) -> Checked<End> {
-        let after = self.world.dice.between(1, KILL_REQUESTS_MAX);
+        let compacts = self.world.dice.chance(500);
+        let most = if compacts { KILL_COMPACTION_REQUESTS_MAX } else { KILL_REQUESTS_MAX };
+        let after = self.world.dice.between(1, most);
         self.world.history.note(format!("killed after {after} requests"));
         let (plan, left) = (self.world.plan.clone(), AtomicU64::new(after));
         self.world.plan.on_applied(Some(Arc::new(move |_, _: &_| {
@@ -262,9 +281,16 @@ impl<'a> Life<'a> {
                 plan.set_outage(Outage::Hangs(Duration::MAX));
             }
         })));
-        self.flush();
-        self.merge();
+        if compacts {
+            self.compact();
+        } else {
+            self.flush();
+            self.merge();
+        }
         self.settle().await?;
+        if self.tasks.iter().any(|task| task.compacts) {
+            self.world.history.note("compaction killed");
+        }
         Ok(End::Crashed)
     }
 
@@ -301,13 +327,17 @@ impl<'a> Life<'a> {
         let bytes_max = self.world.dice.between(1, 16 << 10) as usize;
         let log = &self.broker.logs[partition];
         match log.read_tail(Offset(asked), bytes_max, true) {
-            TailRead::Batches(batches) => self.check_read(partition, asked, batches).map(|_| ()),
+            TailRead::Batches(batches) => {
+                let reading = Reading { asked, began: None };
+                self.check_read(partition, reading, batches).map(|_| ())
+            }
             TailRead::OutOfRange => self.world.partitions[partition].out_of_range(asked),
             TailRead::Cold => {
                 let log = log.clone();
+                let reading = self.world.partitions[partition].begin_cold(asked);
                 self.spawn(async move {
                     let result = log.read_cold(Offset(asked), bytes_max, true).await;
-                    Done::Read { asked, partition, result }
+                    Done::Read { reading, partition, result }
                 });
                 Ok(())
             }
@@ -318,13 +348,16 @@ impl<'a> Life<'a> {
     pub(crate) fn check_read(
         &mut self,
         partition: usize,
-        asked: i64,
+        reading: Reading,
         runs: Vec<Bytes>,
     ) -> Checked<i64> {
-        let runs = self.mutate(runs);
+        let runs = match self.world.mutation {
+            Some(Mutation::Resurrects) => self.as_first_seen(partition, &runs),
+            _ => self.mutate(runs),
+        };
         self.observe()?;
-        let next = self.world.partitions[partition].read(asked, &runs)?;
-        self.world.history.note(format!("read p{partition} {asked}..{next}"));
+        let next = self.world.partitions[partition].read(reading, &runs)?;
+        self.world.history.note(format!("read p{partition} {}..{next}", reading.asked));
         Ok(next)
     }
 
@@ -344,6 +377,18 @@ impl<'a> Life<'a> {
             *first = mangled.freeze();
         }
         runs
+    }
+
+    /// The same batches as they were when they were read first.
+    fn as_first_seen(&mut self, partition: usize, runs: &[Bytes]) -> Vec<Bytes> {
+        let batches = runs.iter().flat_map(antiphon_records::batches_in).map_while(Result::ok);
+        let first_seen = &mut self.world.first_seen;
+        batches
+            .map(|(header, bytes)| {
+                let place = (partition, header.base_offset.get());
+                first_seen.entry(place).or_insert(bytes).clone()
+            })
+            .collect()
     }
 
     /// Both processes flush, if there are two: only the one that owns the store may succeed.
@@ -374,9 +419,9 @@ impl<'a> Life<'a> {
     }
 
     /// Expiry, and the deletion of objects that are no longer used.
-    fn retain(&mut self) {
+    pub(crate) fn retain(&mut self) {
         // Only history expires, but a flush that is under way may add to it.
-        for model in &mut self.world.partitions[..2] {
+        for model in self.world.partitions.iter_mut().filter(|model| expires(model.index)) {
             model.log_start_max = model.log_start_max.max(model.high_watermark());
         }
         let storage = self.broker.storage.clone();
@@ -393,6 +438,49 @@ impl<'a> Life<'a> {
             storage.merge().await;
             Done::Merged(storage.stats().merge.objects)
         });
+    }
+
+    /// Both processes compact, if there are two: only the one that owns the store may succeed.
+    fn compact(&mut self) {
+        if let Some(zombie) = &self.zombie {
+            let storage = zombie.storage.clone();
+            self.spawn_compaction(async move {
+                let rounds = storage.stats().compaction.rounds;
+                storage.compact().await;
+                Done::CompactedByZombie { rounds: storage.stats().compaction.rounds - rounds }
+            });
+        }
+        let storage = self.broker.storage.clone();
+        self.spawn_compaction(async move {
+            storage.compact().await;
+            Done::Compacted(storage.stats().compaction)
+        });
+    }
+
+    /// Compacts everything that may be; no fault is left that could keep it from that.
+    pub(crate) async fn compact_all(&mut self) -> Checked {
+        let storage = self.broker.storage.clone();
+        self.spawn_compaction(async move {
+            storage.compact().await;
+            Done::Compacted(storage.stats().compaction)
+        });
+        self.finish_tasks().await
+    }
+
+    /// Waits for everything that is under way.
+    pub(crate) async fn finish_tasks(&mut self) -> Checked {
+        while !self.tasks.is_empty() {
+            self.world.pass(Duration::from_millis(5)).await;
+            self.observe()?;
+            self.harvest().await?;
+        }
+        Ok(())
+    }
+
+    fn spawn_compaction(&mut self, task: impl Future<Output = Done> + Send + 'static) {
+        let before = self.tasks.len();
+        self.spawn(task);
+        self.tasks[before..].iter_mut().for_each(|task| task.compacts = true);
     }
 
     /// Both processes sweep, if there are two: one that was overtaken knows the bucket's past only.
@@ -418,7 +506,7 @@ impl<'a> Life<'a> {
         let log = self.broker.logs[partition].clone();
         match log.read_tail(Offset(asked), POLL_BYTES, true) {
             TailRead::Batches(runs) => {
-                let next = self.check_read(partition, asked, runs)?;
+                let next = self.check_read(partition, Reading { asked, began: None }, runs)?;
                 self.world.consumers[index].polled(asked, next)
             }
             TailRead::OutOfRange => {
@@ -427,9 +515,10 @@ impl<'a> Life<'a> {
             }
             TailRead::Cold => {
                 let before = self.tasks.len();
+                let reading = self.world.partitions[partition].begin_cold(asked);
                 self.spawn(async move {
                     let result = log.read_cold(Offset(asked), POLL_BYTES, true).await;
-                    Done::Polled { index, asked, result }
+                    Done::Polled { index, reading, result }
                 });
                 self.world.consumers[index].polls = self.tasks.len() > before;
                 Ok(())
@@ -480,29 +569,30 @@ impl<'a> Life<'a> {
     fn judge_poll(
         &mut self,
         index: usize,
-        asked: i64,
+        reading: Reading,
         result: Result<Vec<Bytes>, ReadColdError>,
     ) -> Checked {
         self.world.consumers[index].polls = false;
         let partition = self.world.consumers[index].partition;
-        let Ok(runs) = result else { return self.judge_read(asked, partition, result) };
-        let next = self.check_read(partition, asked, runs)?;
-        self.world.consumers[index].polled(asked, next)
+        let Ok(runs) = result else { return self.judge_read(reading, partition, result) };
+        let next = self.check_read(partition, reading, runs)?;
+        self.world.consumers[index].polled(reading.asked, next)
     }
 
     fn spawn(&mut self, task: impl Future<Output = Done> + Send + 'static) {
         if self.tasks.len() < TASKS_MAX {
-            self.tasks.push((self.generation, tokio::spawn(task)));
+            let (generation, handle) = (self.generation, tokio::spawn(task));
+            self.tasks.push(Task { generation, compacts: false, handle });
         }
     }
 
     async fn harvest(&mut self) -> Checked {
         let (done, running) = std::mem::take(&mut self.tasks)
             .into_iter()
-            .partition::<Vec<_>, _>(|(_, task)| task.is_finished());
+            .partition::<Vec<_>, _>(|task| task.handle.is_finished());
         self.tasks = running;
-        for (generation, task) in done {
-            let done = task
+        for Task { generation, handle, .. } in done {
+            let done = handle
                 .await
                 .map_err(|error| Violation { rule: "panicked", detail: error.to_string() })?;
             self.judge(done, generation)?;
@@ -525,11 +615,24 @@ impl<'a> Life<'a> {
                 Ok(())
             }
             Done::Swept(Err(error)) => self.judge_error("sweep", error.kind(), &error),
-            Done::Polled { index, asked, result } => self.judge_poll(index, asked, result),
+            Done::Compacted(stats) => {
+                if stats.removed_records > 0 {
+                    self.world.history.note(format!("compacted {stats:?}"));
+                }
+                Ok(())
+            }
+            // A round ends with a commit: only what was never cleaned makes one begin.
+            Done::CompactedByZombie { rounds } => {
+                let detail = || "an overtaken process compacted".to_owned();
+                ensure(rounds == 0, "zombie", detail)
+            }
+            Done::Polled { index, reading, result } => self.judge_poll(index, reading, result),
             Done::Flushed(Err(error)) => self.judge_error("flush", error.kind(), &error),
             Done::FlushedByZombie { unflushed, result } => self.judge_zombie(unflushed, result),
             Done::Trimmed { asked, partition, result } => self.judge_trim(asked, partition, result),
-            Done::Read { asked, partition, result } => self.judge_read(asked, partition, result),
+            Done::Read { reading, partition, result } => {
+                self.judge_read(reading, partition, result)
+            }
         };
         // That a process which was overtaken is fenced says nothing about the one that took over.
         if generation != self.generation {
@@ -573,13 +676,13 @@ impl<'a> Life<'a> {
 
     fn judge_read(
         &mut self,
-        asked: i64,
+        reading: Reading,
         partition: usize,
         result: Result<Vec<Bytes>, ReadColdError>,
     ) -> Checked {
-        let gone = asked < self.world.partitions[partition].log_start_max;
+        let gone = reading.asked < self.world.partitions[partition].log_start_max;
         match result {
-            Ok(runs) => self.check_read(partition, asked, runs).map(|_| ()),
+            Ok(runs) => self.check_read(partition, reading, runs).map(|_| ()),
             Err(ReadColdError::Missing { .. }) if gone => Ok(()),
             Err(error @ ReadColdError::Missing { .. }) => {
                 Err(Violation { rule: "lost", detail: Chain(&error).to_string() })

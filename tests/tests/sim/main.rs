@@ -8,8 +8,8 @@
 //!     |  dice      the seed decides everything
 //!     |  fixed     time and randomness of libc, too
 //!     v
-//!   life      steps: produce, sync, read, consume, flush, delete, expire, merge, sweep, disconnect,
-//!     |              outage, full disk, crash, kill between two requests, rot, a rival, stop
+//!   life      steps: produce, sync, read, consume, flush, delete, expire, merge, compact, sweep,
+//!     |              disconnect, outage, full disk, crash, kill between two requests, rot, a rival, stop
 //!     |            producer   consumer   payload   groups: the real coordinator
 //!   broker    Storage + SlateCatalog
 //!     |            antiphon_wal::simulated         the log's format and recovery on a disk in sectors
@@ -59,6 +59,7 @@ mod consumer;
 mod dice;
 mod fixed;
 mod groups;
+mod keyed;
 mod life;
 mod model;
 mod payload;
@@ -78,7 +79,7 @@ const SEEDS: u64 = 100;
 const SEEDS_PER_MUTATION: u64 = 40;
 /// What must have happened at least once within [`SEEDS`] histories: the first words of a line.
 /// Otherwise the simulation has stopped to simulate.
-const EVENTS: [&str; 18] = [
+const EVENTS: [&str; 24] = [
     "ack",
     "committed",
     "read",
@@ -97,6 +98,12 @@ const EVENTS: [&str; 18] = [
     "killed after",
     "merged",
     "swept SweepReport",
+    "compacted CompactionStats",
+    "compaction killed",
+    "superseded p4",
+    "superseded p5",
+    "expired p4",
+    "expired p5",
 ];
 
 fn number_from(variable: &str) -> Option<u64> {
@@ -224,6 +231,31 @@ fn reads_that_skip_are_caught() {
 #[test]
 fn orphans_are_caught() {
     expect_caught(Mutation::LeavesOrphans, &["orphan"]);
+}
+
+#[test]
+fn keys_that_compaction_confuses_are_caught() {
+    expect_caught(Mutation::ConfusesKeys, &["compacted-away"]);
+}
+
+#[test]
+fn tombstones_that_go_too_early_are_caught() {
+    expect_caught(Mutation::ForgetsTombstones, &["compacted-away"]);
+}
+
+#[test]
+fn compaction_of_what_is_too_young_is_caught() {
+    expect_caught(Mutation::CompactsYoung, &["compacted-away"]);
+}
+
+#[test]
+fn compaction_that_never_comes_to_it_is_caught() {
+    expect_caught(Mutation::NeverCompacts, &["not-compacted"]);
+}
+
+#[test]
+fn reads_of_what_compaction_took_are_caught() {
+    expect_caught(Mutation::Resurrects, &["resurrected", "not-compacted"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use futures::FutureExt;
 
 use super::dice::Dice;
 use super::model::{Checked, Partition, Violation};
-use super::payload::{self, Value};
+use super::payload::{self, Keys, Value};
 
 /// As many as a broker must remember (KIP-98), so as many as a client may have in flight.
 const IN_FLIGHT_MAX: usize = antiphon_records::BATCHES_REMEMBERED;
@@ -47,7 +47,7 @@ pub(crate) struct Producer {
 /// What sending needs.
 pub(crate) struct Sending<'a> {
     pub(crate) log: &'a Arc<PartitionLog>,
-    pub(crate) model: &'a Partition,
+    pub(crate) model: &'a mut Partition,
     /// A deliberate defect: the broker that does not look for duplicates.
     pub(crate) forgets_producers: bool,
 }
@@ -59,7 +59,13 @@ impl Producer {
     }
 
     /// Makes the next batch, if there is room for another one in flight.
-    pub(crate) fn prepare(&mut self, dice: &mut Dice, now: Timestamp) {
+    pub(crate) fn prepare(
+        &mut self,
+        dice: &mut Dice,
+        now: Timestamp,
+        keys: Keys,
+        model: &mut Partition,
+    ) {
         if self.unanswered.len() >= IN_FLIGHT_MAX {
             return;
         }
@@ -68,17 +74,17 @@ impl Producer {
         let codec = codecs[dice.index(codecs.len())];
         let (partition, producer, sequence) = (self.partition, self.index, self.next_sequence);
         let first = Value { partition, producer, sequence };
-        let batch = payload::batch(first, count, self.identity, codec, now);
+        let batch = payload::batch(first, count, self.identity, now, (codec, keys));
+        model.sent(first, count, now);
         self.next_sequence += count;
         self.unanswered.push_back(Unanswered { first, count, batch, attempt: None });
     }
 
     /// Sends what has no attempt under way, in order. Says what became of the last one.
-    pub(crate) fn send(&mut self, to: &Sending<'_>) -> Checked<String> {
+    pub(crate) fn send(&mut self, to: &mut Sending<'_>) -> Checked<String> {
         let mut outcome = "nothing to send".to_owned();
-        let forgets = to.forgets_producers;
         for entry in self.unanswered.iter_mut().filter(|entry| entry.attempt.is_none()) {
-            match attempt(entry, to, forgets) {
+            match attempt(entry, to) {
                 Ok(attempt) => {
                     let Appended { base_offset, duplicate, .. } = attempt.appended;
                     outcome =
@@ -134,17 +140,15 @@ impl Producer {
     }
 }
 
-fn attempt(
-    entry: &Unanswered,
-    to: &Sending<'_>,
-    forgets_producers: bool,
-) -> Result<Attempt, AppendError> {
+fn attempt(entry: &Unanswered, to: &mut Sending<'_>) -> Result<Attempt, AppendError> {
     let mut header = BatchHeader::parse(&entry.batch).expect("our own batch");
-    if forgets_producers {
+    if to.forgets_producers {
         header.producer_id = ProducerId::NONE;
     }
     let latch = AckLatch::new();
     let appended = to.log.append(&entry.batch, &header, Some(&latch));
     latch.release();
-    Ok(Attempt { latch, appended: appended?, known_end: to.model.known_end() })
+    let (appended, known_end) = (appended?, to.model.known_end());
+    to.model.attempted(entry.first, entry.count, appended.base_offset.get());
+    Ok(Attempt { latch, appended, known_end })
 }

@@ -1,11 +1,11 @@
 //! One seed from its first process to the last look at what is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use antiphon_catalog::Catalog;
-use antiphon_common::{Offset, PartitionId};
+use antiphon_catalog::{ObjectRow, SegmentRow};
+use antiphon_common::{ObjectId, Offset, PartitionId};
 use antiphon_storage::TailRead;
 use antiphon_storage::store::faults::Outage;
 use antiphon_storage::store::{OBJECTS_PREFIX, object_path};
@@ -15,8 +15,9 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::{Builder, Runtime};
 
 use super::broker::{Broker, DELETION_GRACE, ORPHAN_AGE};
+use super::keyed::Keyed;
 use super::life::{End, Life};
-use super::model::{Checked, Violation, ensure};
+use super::model::{Checked, Partition, Reading, Violation, ensure};
 use super::world::{History, Mutation, World};
 
 /// Rounds in which every producer must have got its answers once nothing goes wrong any more.
@@ -63,7 +64,9 @@ fn all_of(world: &mut World) -> Checked {
     world.plan.clear();
     in_a_process(heal(world))?;
     world.data_dir_id = world.environment.entropy.uuid();
-    in_a_process(audit(world))
+    in_a_process(audit(world))?;
+    world.tell_what_compaction_took();
+    Ok(())
 }
 
 /// A machine: dropping it stops everything that runs on it at once.
@@ -90,6 +93,7 @@ fn live(world: &mut World, steps: &mut u64) -> Checked<End> {
     drop(machine);
     world.producers.iter_mut().for_each(|producer| producer.disconnect());
     world.consumers.iter_mut().for_each(|consumer| consumer.polls = false);
+    world.partitions.iter_mut().for_each(Partition::taken_over);
     world.plan.set_outage(Outage::None);
     world.plan.on_applied(None);
     end
@@ -140,7 +144,12 @@ async fn heal(world: &mut World) -> Checked {
 /// Housekeeping, after which nothing is in the bucket that the catalog does not name.
 async fn clean_up(life: &mut Life<'_>) -> Checked {
     let storage = life.broker.storage.clone();
+    life.retain();
+    life.finish_tasks().await?;
     storage.merge().await;
+    // Longer than any record is too young to be compacted.
+    life.world.pass(Duration::from_secs(60)).await;
+    life.compact_all().await?;
     life.world.pass(DELETION_GRACE + ORPHAN_AGE).await;
     storage.delete_due_objects().await;
     if life.world.mutation == Some(Mutation::LeavesOrphans) {
@@ -157,8 +166,7 @@ async fn clean_up(life: &mut Life<'_>) -> Checked {
 
 /// The bucket has what the catalog names, and nothing else.
 async fn no_orphans(life: &Life<'_>) -> Checked {
-    let known = life.broker.catalog.known_objects(None, usize::MAX).await;
-    let known = known.map_err(|error| Violation { rule: "stuck", detail: error.to_string() })?;
+    let known = known_objects(life).await?;
     let known: BTreeSet<_> = known.iter().map(|row| object_path(row.object_id)).collect();
     let listed = life.world.bucket.list(Some(&OBJECTS_PREFIX.into())).try_collect::<Vec<_>>();
     let listed = listed.await.expect("memory lists what it has");
@@ -169,6 +177,11 @@ async fn no_orphans(life: &Life<'_>) -> Checked {
     ensure(missing.is_empty(), "lost", || format!("not in the bucket: {missing:?}"))
 }
 
+async fn known_objects(life: &Life<'_>) -> Checked<Vec<ObjectRow>> {
+    let known = life.broker.catalog.known_objects(None, usize::MAX).await;
+    known.map_err(|error| Violation { rule: "stuck", detail: error.to_string() })
+}
+
 /// The disk is gone; a new machine finds everything in the bucket.
 async fn audit(world: &mut World) -> Checked {
     let broker = open(world).await?;
@@ -177,12 +190,33 @@ async fn audit(world: &mut World) -> Checked {
     let loaded = life.load_groups().await?;
     ensure(loaded, "stuck", || "nothing fails, but the groups cannot be read".to_owned())?;
     for partition in 0..life.broker.logs.len() {
+        life.world.partitions[partition].keyed.as_mut().map(Keyed::begin_audit);
         let (from, to) = read_all(&mut life, partition).await?;
         life.world.partitions[partition].audit(from, to)?;
-        let id = life.broker.logs[partition].id();
-        objects_exist(life.world, &*life.broker.catalog, id).await?;
     }
-    Ok(())
+    books_balance(&life).await
+}
+
+/// Every object that the catalog names is in the bucket, every section is counted once, and nothing
+/// is named that was deleted.
+async fn books_balance(life: &Life<'_>) -> Checked {
+    let mut sections = BTreeMap::<ObjectId, u32>::new();
+    for log in life.broker.storage.partitions() {
+        let rows = segments(life, log.id()).await?;
+        let (start, bytes) = (log.positions().log_start, log.size_bytes());
+        let deleted: Vec<_> = rows.iter().filter(|row| row.last_offset < start).collect();
+        ensure(deleted.is_empty(), "books", || format!("below {start} are {deleted:?}"))?;
+        let named: u64 = rows.iter().map(|row| row.length).sum();
+        ensure(named == bytes, "books", || format!("{named} bytes, counted as {bytes}"))?;
+        rows.iter().for_each(|row| *sections.entry(row.object_id).or_default() += 1);
+    }
+    for object in known_objects(life).await? {
+        let (counted, named) = (object.live_sections, sections.remove(&object.object_id));
+        ensure(counted == named.unwrap_or(0), "books", || format!("{named:?} of {object:?}"))?;
+        let found = life.world.bucket.head(&object_path(object.object_id)).await;
+        found.map_err(|error| Violation { rule: "lost", detail: error.to_string() })?;
+    }
+    ensure(sections.is_empty(), "books", || format!("not known: {sections:?}"))
 }
 
 async fn read_all(life: &mut Life<'_>, partition: usize) -> Checked<(i64, i64)> {
@@ -201,24 +235,19 @@ async fn read_all(life: &mut Life<'_>, partition: usize) -> Checked<(i64, i64)> 
                 })?
             }
         };
-        let read_to = life.check_read(partition, next, runs)?;
+        let read_to = life.check_read(partition, Reading { asked: next, began: None }, runs)?;
         ensure(read_to > next, "lost", || format!("p{partition}: nothing at {next} of {end}"))?;
         next = read_to;
     }
     Ok((from, next))
 }
 
-/// Every object that the catalog names for a partition is in the bucket, and the rows are
-/// neighbours.
-async fn objects_exist(world: &World, catalog: &dyn Catalog, id: PartitionId) -> Checked {
-    let unreadable = |detail: String| Violation { rule: "lost", detail };
-    let rows = catalog.segments(id).await.map_err(|error| unreadable(error.to_string()))?;
+/// The rows of a partition, which are neighbours.
+async fn segments(life: &Life<'_>, id: PartitionId) -> Checked<Vec<SegmentRow>> {
+    let rows = life.broker.catalog.segments(id).await;
+    let rows = rows.map_err(|error| Violation { rule: "lost", detail: error.to_string() })?;
     for pair in rows.windows(2) {
         ensure(pair[0].last_offset.next() == pair[1].base_offset, "hole", || format!("{pair:?}"))?;
     }
-    for row in rows {
-        let found = world.bucket.head(&object_path(row.object_id)).await;
-        found.map_err(|error| unreadable(error.to_string()))?;
-    }
-    Ok(())
+    Ok(rows)
 }

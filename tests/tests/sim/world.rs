@@ -1,5 +1,6 @@
 //! What outlives a broker process: the bucket, the disk, the clients, and the checker's memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use antiphon_common::{Environment, ManualClock, ProducerId, SeededEntropy, Times
 use antiphon_storage::store::OBJECTS_PREFIX;
 use antiphon_storage::store::faults::{Fault, FaultPlan, Operation, Rule};
 use antiphon_wal::simulated::SimulatedDisk;
+use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tempfile::TempDir;
@@ -16,12 +18,17 @@ use super::consumer::Consumer;
 use super::dice::Dice;
 use super::fixed;
 use super::groups::Committed;
+use super::keyed::Tally;
 use super::model::Partition;
+use super::payload::Keys;
 use super::producer::Producer;
 
-/// The first two expire by size and by age; the others keep what nobody deletes.
-pub(crate) const PARTITIONS: usize = 4;
-const PRODUCERS: usize = 6;
+/// The first expires by size, the second by age, the last but one is compacted, the last is compacted
+/// and expires by age; the others keep what nobody deletes.
+pub(crate) const PARTITIONS: usize = 6;
+const PRODUCERS: usize = 9;
+/// Every third producer writes to the partitions that are compacted, which are so many.
+const COMPACTED: usize = 2;
 const STARTED_AT: Timestamp = Timestamp(1_700_000_000_000);
 
 /// A deliberate defect that the checker must notice.
@@ -45,10 +52,20 @@ pub(crate) enum Mutation {
     LeavesOrphans,
     /// A commit of a position is confirmed before it is durable.
     ConfirmsEarly,
+    /// Compaction takes pairs of keys for one key, and so drops the newest value of the other.
+    ConfusesKeys,
+    /// Compaction drops tombstones the second time it sees them, however soon that is.
+    ForgetsTombstones,
+    /// Compaction does not wait for `min.compaction.lag.ms`.
+    CompactsYoung,
+    /// Compaction never comes to it.
+    NeverCompacts,
+    /// Reads come back with what compaction took, as from a cache that nobody told.
+    Resurrects,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::AcksBeforeDurable,
         Self::ForgetsProducers,
         Self::TrimsEarly,
@@ -58,6 +75,11 @@ impl Mutation {
         Self::SkipsBatches,
         Self::LeavesOrphans,
         Self::ConfirmsEarly,
+        Self::ConfusesKeys,
+        Self::ForgetsTombstones,
+        Self::CompactsYoung,
+        Self::NeverCompacts,
+        Self::Resurrects,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -71,6 +93,11 @@ impl Mutation {
             Self::SkipsBatches => "skips-batches",
             Self::LeavesOrphans => "leaves-orphans",
             Self::ConfirmsEarly => "confirms-early",
+            Self::ConfusesKeys => "confuses-keys",
+            Self::ForgetsTombstones => "forgets-tombstones",
+            Self::CompactsYoung => "compacts-young",
+            Self::NeverCompacts => "never-compacts",
+            Self::Resurrects => "resurrects",
         }
     }
 }
@@ -98,6 +125,7 @@ pub(crate) struct Mix {
     pub(crate) rot: u64,
     pub(crate) rival: u64,
     pub(crate) stop: u64,
+    pub(crate) compact: u64,
     rain: Vec<Rule>,
 }
 
@@ -125,6 +153,7 @@ impl Mix {
             rot: sometimes(2),
             rival: sometimes(2),
             stop: sometimes(2),
+            compact: sometimes(8),
             rain,
         }
     }
@@ -204,6 +233,8 @@ pub(crate) struct World {
     pub(crate) producers: Vec<Producer>,
     pub(crate) consumers: Vec<Consumer>,
     pub(crate) committed: Vec<Committed>,
+    /// Batches by partition and offset, for the defect that serves them for ever.
+    pub(crate) first_seen: BTreeMap<(usize, i64), Bytes>,
     pub(crate) history: History,
 }
 
@@ -217,7 +248,12 @@ impl World {
         fixed::begin(dice.next(), Duration::from_millis(STARTED_AT.get() as u64));
         let producers = (0..PRODUCERS).map(|index| {
             let identity = (index % 3 != 2).then(|| ProducerId(1000 + index as i64));
-            Producer::new(index, dice.index(PARTITIONS), identity)
+            let kept = PARTITIONS - COMPACTED;
+            let partition = match index / 3 {
+                2 => kept + dice.index(COMPACTED),
+                _ => dice.index(kept),
+            };
+            Producer::new(index, partition, identity)
         });
         Self {
             producers: producers.collect(),
@@ -231,12 +267,35 @@ impl World {
             openings: 0,
             scratch: scratch(),
             partitions: (0..PARTITIONS).map(Partition::new).collect(),
+            first_seen: BTreeMap::new(),
             history: History::default(),
             dice,
             mix,
             mutation,
             clock,
             environment,
+        }
+    }
+
+    /// How producers choose keys in this run.
+    pub(crate) fn keys(&self) -> Keys {
+        match self.mutation {
+            Some(Mutation::ConfusesKeys) => Keys::Confused,
+            _ => Keys::OfTheirOwn,
+        }
+    }
+
+    /// Notes how often readers came across what compaction left.
+    pub(crate) fn tell_what_compaction_took(&mut self) {
+        for model in &self.partitions {
+            let Some(Tally { superseded, expired }) = model.keyed.as_ref().map(|k| k.tally) else {
+                continue;
+            };
+            for (what, count) in [("superseded", superseded), ("expired", expired)] {
+                if count > 0 {
+                    self.history.note(format!("{what} p{} {count}", model.index));
+                }
+            }
         }
     }
 

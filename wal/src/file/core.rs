@@ -14,8 +14,10 @@ use super::group::{Group, Stamp};
 use super::log::{Log, Phase, Ticketed};
 use super::segment_file::WriteMode;
 use super::segment_table::Segment;
+use super::summaries::Summaries;
 use super::{DiskHook, DiskOperation};
 use crate::fault::OnFatal;
+use crate::format::segment::SegmentHeader;
 use crate::slab::SlabPool;
 use crate::{AppendError, Completion, FatalFault, WalStats};
 
@@ -30,6 +32,9 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hook: Option<DiskHook>,
     pub(crate) slabs: Arc<SlabPool>,
+    /// Of frames that are loaded after the opening, each as large as it must be.
+    pub(crate) loaded: Arc<SlabPool>,
+    pub(crate) summaries: Summaries,
     pub(crate) log: Mutex<Log>,
     /// Wakes a parked writer: a group is queued, or the log ends.
     pub(crate) work: Condvar,
@@ -118,6 +123,23 @@ impl Core {
         self.durable.store(group.last_lsn().get(), Ordering::Release);
         let payload = group.payload_bytes().get();
         self.counters.durable_bytes.fetch_add(payload, Ordering::Relaxed);
+        self.summarise(group);
+    }
+
+    fn summarise(&self, group: &Group) {
+        let Some(file) = group.segment.file.get() else { return };
+        let header = SegmentHeader {
+            segment: file.id,
+            epoch: self.stamp.epoch,
+            first_lsn: group.segment.first_lsn,
+            file_bytes: self.segment_bytes,
+            salt: self.stamp.salt,
+        };
+        if self.summaries.note(group, header) {
+            // Under the lock, so that the housekeeper is not between its look and its sleep.
+            let _log = self.log.lock();
+            self.chores.notify_one();
+        }
     }
 
     /// Ends the log: nothing that is not durable yet will be acknowledged. Only the first fault
@@ -168,7 +190,7 @@ impl Core {
         }
         stats.durable_lsn = self.durable();
         stats.disk_capacity_bytes = self.capacity_bytes;
-        stats.slab_bytes = self.slabs.leased_bytes();
+        stats.slab_bytes = self.slabs.leased_bytes() + self.loaded.leased_bytes();
         stats.slab_free_bytes = self.slabs.free_bytes();
         self.counters.add_to(&mut stats);
         stats

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::format::segment::SegmentId;
 
 const EXTENSION: &str = "wal";
+const SUMMARY_EXTENSION: &str = "summary";
 /// Enough digits for any number, so that names sort like numbers.
 const DIGITS: usize = 20;
 
@@ -15,9 +16,34 @@ pub(crate) fn segment_path(directory: &Path, id: SegmentId) -> PathBuf {
     directory.join(format!("{:0DIGITS$}.{EXTENSION}", id.0))
 }
 
-fn segment_id(path: &Path) -> Option<SegmentId> {
+/// Where the summary of the segment at `segment` is.
+pub(crate) fn summary_path(segment: &Path) -> PathBuf {
+    segment.with_extension(SUMMARY_EXTENSION)
+}
+
+/// Removes the summary of the segment at `segment`, if it has one.
+pub(crate) fn remove_summary(segment: &Path) -> io::Result<()> {
+    match fs::remove_file(summary_path(segment)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes summaries whose segment is gone: a kill came between the two.
+pub(crate) fn remove_stray_summaries(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let segment = path.with_extension(EXTENSION);
+        if number_in(&path, SUMMARY_EXTENSION).is_some() && !segment.try_exists()? {
+            remove_summary(&segment)?;
+        }
+    }
+    Ok(())
+}
+
+fn number_in(path: &Path, extension: &str) -> Option<SegmentId> {
     let stem = path.file_stem()?.to_str()?;
-    let named = path.extension()? == EXTENSION && stem.len() == DIGITS;
+    let named = path.extension()? == extension && stem.len() == DIGITS;
     if named { stem.parse().ok().map(SegmentId) } else { None }
 }
 
@@ -26,7 +52,7 @@ pub(crate) fn list_segments(directory: &Path) -> io::Result<Vec<(SegmentId, Path
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        found.extend(segment_id(&path).map(|id| (id, path)));
+        found.extend(number_in(&path, EXTENSION).map(|id| (id, path)));
     }
     found.sort();
     Ok(found)

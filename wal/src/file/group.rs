@@ -130,6 +130,20 @@ impl Group {
         unsafe { self.slab.region(self.region()) }
     }
 
+    /// Tells `note` each frame of the sealed group: where it is in the segment, its checksum, its payload.
+    pub(crate) fn describe(&self, note: &mut dyn FnMut(u64, u32, &[u8])) {
+        let mut rest = self.image();
+        let mut position = self.position;
+        for pending in &self.frames {
+            let bytes = frame::HEADER_BYTES + pending.length;
+            let Some((frame, behind)) = rest.split_at_checked(bytes) else { return };
+            let (header, payload) = frame.split_at(frame::HEADER_BYTES);
+            let Some(header) = FrameHeader::decode(header) else { return };
+            note(position, header.checksum, payload);
+            (rest, position) = (behind, position + bytes as u64);
+        }
+    }
+
     pub(crate) fn last_lsn(&self) -> Lsn {
         Lsn(self.first_lsn.get() + self.frames.len() as u64 - 1)
     }

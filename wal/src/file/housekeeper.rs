@@ -12,7 +12,7 @@ use super::core::Core;
 use super::log::Phase;
 use super::segment_file::{SegmentFile, is_shortage};
 use super::segment_table::{Chore, Leftover};
-use super::{DiskOperation, directory, segment_file};
+use super::{DiskOperation, directory, segment_file, summaries};
 use crate::FatalFault;
 use crate::format::segment::SegmentId;
 
@@ -26,15 +26,27 @@ pub(crate) fn run(core: &Core) {
     }
 }
 
+/// What the housekeeper does.
+enum Duty {
+    Segment(Chore),
+    Summaries,
+}
+
 fn keep_house(core: &Core) {
     while let Some(chore) = next_chore(core) {
-        let made = perform(core, &chore);
-        settle(core, made);
+        match chore {
+            Duty::Segment(chore) => {
+                let made = perform(core, &chore);
+                settle(core, made);
+            }
+            Duty::Summaries => summaries::write_finished(core),
+        }
     }
+    summaries::write_finished(core);
 }
 
 /// Waits for something to do. While a full disk keeps a wanted segment away, waiting is a pause.
-fn next_chore(core: &Core) -> Option<Chore> {
+fn next_chore(core: &Core) -> Option<Duty> {
     let mut log = core.log.lock();
     let mut paused = log.segments.is_out_of_space();
     let mut seen = log.next_lsn;
@@ -43,12 +55,15 @@ fn next_chore(core: &Core) -> Option<Chore> {
         if is_over || matches!(log.phase, Phase::Failed(_)) {
             return None;
         }
+        if core.summaries.has_finished() && !log.segments.is_urgent() {
+            return Some(Duty::Summaries);
+        }
         let wanted = matches!(log.phase, Phase::Open) || log.segments.is_urgent();
         if wanted
             && !paused
             && let Some(chore) = log.segments.begin_chore(core.durable())
         {
-            return Some(chore);
+            return Some(Duty::Segment(chore));
         }
         let timeout = if paused { Some(RETRY_SPACE_EVERY) } else { idle_timeout(core) };
         match timeout {
@@ -86,9 +101,10 @@ fn perform(core: &Core, chore: &Chore) -> Result<Option<SegmentFile>, (SegmentId
 
 fn delete(core: &Core, leftover: &Leftover) {
     // A file that stays is void or trimmed and is met again at the next start.
-    if let Err(error) =
-        fs::remove_file(&leftover.path).and_then(|()| directory::sync(&core.directory))
-    {
+    let deleted = directory::remove_summary(&leftover.path)
+        .and_then(|()| fs::remove_file(&leftover.path))
+        .and_then(|()| directory::sync(&core.directory));
+    if let Err(error) = deleted {
         tracing::warn!(%error, path = %leftover.path.display(), "cannot delete a trimmed segment");
     }
 }
@@ -108,6 +124,7 @@ fn recycle(core: &Core, leftover: &Leftover, id: SegmentId) -> io::Result<Option
         return Ok(None);
     }
     let path = directory::segment_path(&core.directory, id);
+    directory::remove_summary(&leftover.path)?;
     fs::rename(&leftover.path, &path)?;
     directory::sync(&core.directory)?;
     SegmentFile::reopen(&path, id, core.mode).map(Some)

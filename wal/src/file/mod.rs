@@ -13,6 +13,7 @@
 //! | `group` | frames written together; from payloads to the image on disk |
 //! | `writer`, `spin` | taking groups, making them durable, waiting for more |
 //! | `delivery` | completions in order |
+//! | `summaries` | what the next opening need not read |
 //! | `segment_table`, `segment_file`, `directory`, `housekeeper` | the files |
 //! | `open` | recovery, then a new segment and the threads |
 
@@ -28,6 +29,7 @@ mod options;
 mod segment_file;
 pub(crate) mod segment_table;
 mod spin;
+pub(crate) mod summaries;
 mod writer;
 
 use std::fmt;
@@ -41,7 +43,8 @@ use self::core::Core;
 pub(crate) use self::delivery::run as run_completion;
 pub use self::options::{DirectIo, DiskHook, DiskOperation, FileWalOptions};
 use crate::{
-    AppendError, Completion, FatalFault, OpenError, RecoveryReport, Replayed, Wal, WalStats,
+    AppendError, Backlog, Completion, FatalFault, OpenError, RecoveryReport, Replayed, Survivor,
+    Wal, WalStats,
 };
 
 /// A write-ahead log in a folder of a local disk. Dropping it closes it.
@@ -62,7 +65,28 @@ impl FileWal {
         options: FileWalOptions,
         replayed: &mut dyn FnMut(Replayed),
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        open::open(options, replayed)
+        let mut whole = |survivor| {
+            if let Survivor::Frame(frame) = survivor {
+                replayed(frame);
+            }
+        };
+        let (wal, report, backlog) = open::open(options, false, &mut whole)?;
+        debug_assert!(backlog.is_empty(), "nothing is deferred unless somebody asks");
+        Ok((wal, report))
+    }
+
+    /// As [`FileWal::open`], but sealed segments whose summary is intact are not read: their frames are
+    /// handed over as deferred, and are read by whoever drains the [`Backlog`]. Until then the caller
+    /// must not trim them.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Damage in a segment that is deferred is found later, by
+    /// [`Backlog::load`].
+    pub fn open_deferring(
+        options: FileWalOptions,
+        sink: &mut dyn FnMut(Survivor),
+    ) -> Result<(Self, RecoveryReport, Backlog), OpenError> {
+        open::open(options, true, sink)
     }
 
     /// Whether writes go past the page cache.

@@ -18,18 +18,24 @@ use super::group::Stamp;
 use super::log::{AppendLimits, Log};
 use super::segment_file::{SegmentFile, WriteMode, choose_mode, is_shortage};
 use super::segment_table::{Leftover, Segment, SegmentTable, Stored, TableLimits};
+use super::summaries::Summaries;
 use super::{DiskOperation, FileWal, FileWalOptions, directory, housekeeper, writer};
+use crate::format::BLOCK_BYTES;
 use crate::format::segment::{SegmentHeader, SegmentId};
-use crate::recovery::replay::{Replay, replay};
+use crate::recovery::replay::{Reading, Replay, replay};
 use crate::recovery::survey::Survey;
 use crate::recovery::while_doing;
 use crate::slab::SlabPool;
-use crate::{OpenError, RecoveryReport, Replayed};
+use crate::{Backlog, OpenError, RecoveryReport, Survivor};
+
+/// What an opening gives: the log, what it found, and what it has not read yet.
+pub(crate) type Opened = (FileWal, RecoveryReport, Backlog);
 
 pub(crate) fn open(
     options: FileWalOptions,
-    replayed: &mut dyn FnMut(Replayed),
-) -> Result<(FileWal, RecoveryReport), OpenError> {
+    defer: bool,
+    sink: &mut dyn FnMut(Survivor),
+) -> Result<Opened, OpenError> {
     if let Some(problem) = options.problem() {
         return Err(OpenError::Options { problem });
     }
@@ -37,7 +43,9 @@ pub(crate) fn open(
     let started = clock.monotonic();
     create_directory(&options.directory)?;
     let survey = Survey::take(&options.directory, options.epoch)?;
-    let found = replay(&survey, options.expected_start, replayed)?;
+    let limits = options.summaries();
+    let reading = Reading { expected_start: options.expected_start, defer, limits };
+    let mut found = replay(&survey, reading, sink)?;
     let next_lsn = found.next.max(options.expected_start);
     let report = RecoveryReport {
         ending: found.ending,
@@ -47,10 +55,14 @@ pub(crate) fn open(
         next_lsn,
         segments_read: found.read,
         segments_skipped: found.skipped as u64,
+        segments_deferred: found.deferred.len() as u64,
         elapsed: clock.monotonic() - started,
     };
-    let wal = start(options, &survey, &found, next_lsn)?;
-    Ok((wal, report))
+    let deferred = std::mem::take(&mut found.deferred);
+    let wal = start(options, &survey, found, next_lsn)?;
+    let direct = wal.core.mode == WriteMode::Direct;
+    let backlog = Backlog::new(deferred, Arc::clone(&wal.core.loaded), direct);
+    Ok((wal, report, backlog))
 }
 
 fn create_directory(directory: &Path) -> Result<(), OpenError> {
@@ -65,7 +77,7 @@ fn create_directory(directory: &Path) -> Result<(), OpenError> {
 fn start(
     options: FileWalOptions,
     survey: &Survey,
-    found: &Replay,
+    mut found: Replay,
     next_lsn: Lsn,
 ) -> Result<FileWal, OpenError> {
     let salt = options.environment.entropy.u64() as u32;
@@ -77,7 +89,7 @@ fn start(
         spares_max: options.spare_segments,
         leaves_raw: options.leaves_raw_segments,
     };
-    let (stored, unused) = sort_out(survey, found);
+    let (stored, unused) = sort_out(survey, &found);
     let next_id = survey.next_id.next();
     let (mut table, mode) = match first {
         Some((file, mode)) => {
@@ -92,8 +104,12 @@ fn start(
         }
     };
     table.trim(options.expected_start.prev());
-    let (writers, core) = (options.writers, build_core(options, table, mode, stamp, next_lsn));
-    spawn(core, writers)
+    if let Err(error) = directory::remove_stray_summaries(&options.directory) {
+        tracing::debug!(%error, "summaries without a segment stay");
+    }
+    let summaries = Summaries::new(options.summaries(), std::mem::take(&mut found.summaries));
+    let writers = options.writers;
+    spawn(build_core(options, table, summaries, mode, stamp), writers)
 }
 
 /// Creates the opening's first segment, header included, and makes it durable: from here on, what
@@ -152,10 +168,11 @@ fn sort_out(survey: &Survey, found: &Replay) -> (VecDeque<Stored>, Vec<Leftover>
 fn build_core(
     options: FileWalOptions,
     table: SegmentTable,
+    summaries: Summaries,
     mode: WriteMode,
     stamp: Stamp,
-    next_lsn: Lsn,
 ) -> Arc<Core> {
+    let next_lsn = table.active().first_lsn;
     let slab_bytes = options.slab_bytes.get() as usize;
     let slabs = SlabPool::new(slab_bytes, options.slab_reserve_bytes.get() as usize);
     let limits = AppendLimits {
@@ -174,6 +191,8 @@ fn build_core(
         clock: options.environment.clock,
         hook: options.disk_hook,
         slabs: Arc::clone(&slabs),
+        loaded: SlabPool::new(BLOCK_BYTES, 0),
+        summaries,
         log: Mutex::new(Log::new(next_lsn, table, limits, slabs)),
         work: Condvar::new(),
         attached: Condvar::new(),

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use antiphon_common::{ByteCount, Environment, Lsn, WalEpoch};
 
+use super::summaries::SummaryLimits;
 use crate::fault::OnFatal;
 use crate::format::segment::SegmentId;
+use crate::format::summary::PREFIX_BYTES_MAX;
 use crate::format::{BLOCK_BYTES, frame};
 
 /// Whether to go past the page cache.
@@ -86,6 +88,10 @@ pub struct FileWalOptions {
     /// write in flight (default 20 us). Zero never looks: a third of the processor time at one
     /// append at a time, for the price of slower wake-ups on an otherwise idle virtual machine.
     pub spin: Duration,
+    /// How many bytes of each payload the summaries of segments repeat; `None`, the default, makes no
+    /// summaries. What an opening needs of a frame before it can do without the rest for a while; at
+    /// most 1024.
+    pub summary_prefix_bytes: Option<usize>,
     /// Whether to go past the page cache.
     pub direct_io: DirectIo,
     /// Clock (for latencies) and randomness (for the salt).
@@ -114,6 +120,7 @@ impl FileWalOptions {
             backlog_bytes: ByteCount::mebibytes(64),
             writers: 2,
             spin: Duration::from_micros(20),
+            summary_prefix_bytes: None,
             direct_io: DirectIo::Auto,
             environment,
             on_fatal: None,
@@ -124,6 +131,7 @@ impl FileWalOptions {
     /// What is wrong with these options, in words that say what to change.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         let block = BLOCK_BYTES as u64;
+        let prefix = self.summary_prefix_bytes.unwrap_or(0);
         let aligned = |bytes: ByteCount| bytes.get() > 0 && bytes.get().is_multiple_of(block);
         let rules = [
             (self.epoch > WalEpoch::ZERO, "epoch must be at least 1"),
@@ -141,8 +149,14 @@ impl FileWalOptions {
             (self.spare_segments >= 1, "spare_segments must be at least 1"),
             (self.backlog_bytes.get() > 0, "backlog_bytes must be positive"),
             ((1..=16).contains(&self.writers), "writers must be between 1 and 16"),
+            (prefix <= PREFIX_BYTES_MAX, "summary_prefix_bytes must be at most 1024"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, rule)| rule)
+    }
+
+    pub(crate) fn summaries(&self) -> SummaryLimits {
+        let (prefix_bytes, segment_bytes) = (self.summary_prefix_bytes, self.segment_bytes.get());
+        SummaryLimits { prefix_bytes, segment_bytes }
     }
 
     pub(crate) fn segments_max(&self) -> usize {

@@ -12,7 +12,7 @@
 //! get their places in it at once and the writer that comes first waits for its file.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use antiphon_common::Lsn;
@@ -165,6 +165,13 @@ impl SegmentTable {
         self.written.iter().rev().take_while(|segment| segment.file.get().is_none()).count()
     }
 
+    /// Whether the file at `path` holds frames that are not trimmed.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        let mut written = self.written.iter().filter_map(|segment| segment.file.get());
+        self.stored.iter().any(|stored| stored.leftover.path == path)
+            || written.any(|file| file.path == path)
+    }
+
     /// Whether somebody waits for a file: zero-filling must be cut short.
     pub(crate) fn is_urgent(&self) -> bool {
         self.awaiting() > 0
@@ -291,7 +298,6 @@ mod tests {
     use super::*;
     use crate::file::directory::segment_path;
     use crate::file::segment_file::WriteMode;
-    use std::path::Path;
 
     const BYTES: u64 = 4 * BLOCK_BYTES as u64;
 

@@ -3,6 +3,7 @@
 mod fields;
 pub(crate) mod frame;
 pub(crate) mod segment;
+pub(crate) mod summary;
 
 /// Groups and the segment header start at multiples of this, in the file and in memory: the largest
 /// block that common disks and `O_DIRECT` ask for, and a page.

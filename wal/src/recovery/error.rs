@@ -109,7 +109,7 @@ pub(crate) fn while_doing(
 pub struct RecoveryReport {
     /// How the log had ended.
     pub ending: Ending,
-    /// Frames handed to the caller.
+    /// Frames handed to the caller, deferred ones included.
     pub frames: u64,
     /// Their payload bytes.
     pub payload_bytes: u64,
@@ -121,6 +121,8 @@ pub struct RecoveryReport {
     pub segments_read: u64,
     /// Segments not read because everything in them is before the expected start.
     pub segments_skipped: u64,
+    /// Sealed segments that were not read because their summary says what is in them.
+    pub segments_deferred: u64,
     /// How long reading took.
     pub elapsed: Duration,
 }

@@ -17,8 +17,9 @@ use crate::format::{BLOCK_BYTES, block_ceiling};
 
 /// Read at once, to begin with: a log that was closed clean often holds nothing to replay.
 const CHUNK_BYTES_MIN: usize = 64 << 10;
-/// Read at once; with the largest frame, the bound of what reading holds in memory.
-const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Read at once; with the largest frame, the bound of what reading holds in memory. Several times what a
+/// producer's batch usually is: one that is cut in two by the end of a read is copied.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
 
 /// What the next frame must say about itself.
 #[derive(Clone, Copy, Debug)]

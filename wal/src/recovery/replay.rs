@@ -1,15 +1,21 @@
 //! Follows the chain of frames through the segments.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::fs;
 
 use antiphon_common::{Lsn, WalEpoch};
 
+use super::backlog::DeferredSegment;
 use super::classify::{Behind, Decision, Ending, Stop, classify};
 use super::error::{OpenError, while_doing};
 use super::reader::{Expected, SegmentReader, Step};
 use super::survey::{Survey, Used, corrupt};
-use crate::Replayed;
+use crate::file::directory;
+use crate::file::summaries::{Finished, SummaryLimits, finish};
 use crate::format::frame::FrameHeader;
+use crate::format::summary::{Entry, Summary};
+use crate::{DeferredFrame, Replayed, SegmentHeader, Survivor};
 
 /// What replay found.
 #[derive(Debug)]
@@ -25,16 +31,39 @@ pub(crate) struct Replay {
     pub(crate) frames: u64,
     pub(crate) payload_bytes: u64,
     pub(crate) first: Option<Lsn>,
+    /// Segments that were not read, in order.
+    pub(crate) deferred: Vec<DeferredSegment>,
+    /// Summaries of those that were, for the opening after this one.
+    pub(crate) summaries: VecDeque<Finished>,
+}
+
+/// What to read, and what to leave for later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// The first frame that is needed.
+    pub(crate) expected_start: Lsn,
+    /// Whether segments with an intact summary are left for later.
+    pub(crate) defer: bool,
+    pub(crate) limits: SummaryLimits,
+}
+
+impl Reading {
+    /// Everything, and no summaries.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) const fn whole(expected_start: Lsn) -> Self {
+        let limits = SummaryLimits { prefix_bytes: None, segment_bytes: 0 };
+        Self { expected_start, defer: false, limits }
+    }
 }
 
 /// Hands every frame from `expected_start` on to `sink`.
 pub(crate) fn replay(
     survey: &Survey,
-    expected_start: Lsn,
-    sink: &mut dyn FnMut(Replayed),
+    reading: Reading,
+    sink: &mut dyn FnMut(Survivor),
 ) -> Result<Replay, OpenError> {
-    let start = survey.start(expected_start)?;
-    let mut walk = Walk::new(survey, expected_start, sink);
+    let start = survey.start(reading.expected_start)?;
+    let mut walk = Walk::new(survey, reading, sink);
     if let Some(index) = start {
         walk.begin(index);
         walk.run(index)?;
@@ -44,8 +73,8 @@ pub(crate) fn replay(
 
 struct Walk<'a> {
     used: &'a [Used],
-    expected_start: Lsn,
-    sink: &'a mut dyn FnMut(Replayed),
+    reading: Reading,
+    sink: &'a mut dyn FnMut(Survivor),
     /// The epoch of the last segment whose header could be read.
     epoch: WalEpoch,
     found: Replay,
@@ -58,18 +87,20 @@ struct Stopped {
 }
 
 impl<'a> Walk<'a> {
-    fn new(survey: &'a Survey, expected_start: Lsn, sink: &'a mut dyn FnMut(Replayed)) -> Self {
+    fn new(survey: &'a Survey, reading: Reading, sink: &'a mut dyn FnMut(Survivor)) -> Self {
         let found = Replay {
             ending: Ending::Empty,
-            next: expected_start,
+            next: reading.expected_start,
             kept: Vec::new(),
             skipped: 0,
             read: 0,
             frames: 0,
             payload_bytes: 0,
             first: None,
+            deferred: Vec::new(),
+            summaries: VecDeque::new(),
         };
-        Self { used: &survey.used, expected_start, sink, epoch: WalEpoch::ZERO, found }
+        Self { used: &survey.used, reading, sink, epoch: WalEpoch::ZERO, found }
     }
 
     fn begin(&mut self, index: usize) {
@@ -84,7 +115,10 @@ impl<'a> Walk<'a> {
             if let Some(header) = &self.used[index].header {
                 self.epoch = header.epoch;
             }
-            let stopped = self.read_segment(index)?;
+            let stopped = match self.defer_segment(index) {
+                Some(stopped) => stopped,
+                None => self.read_segment(index)?,
+            };
             let (behind, target) = self.look_behind(index);
             let proof = self.find_proof(index, &stopped, behind)?;
             match classify(stopped.stop, behind, proof) {
@@ -113,14 +147,19 @@ impl<'a> Walk<'a> {
             SegmentReader::open(&used.path).map_err(while_doing("opening", &used.path))?;
         reader.seek(crate::format::BLOCK_BYTES as u64);
         let mut expected = Expected::first_of(header);
+        let mut summary = self.reading.limits.builder(*header);
         let stop = loop {
             if seal == Some(expected.lsn) {
                 break Stop::EndOfSegment;
             }
             match reader.step(&expected).map_err(while_doing("reading", &used.path))? {
-                Step::Frame { header, payload, .. } => {
+                Step::Frame { position, header, payload } => {
                     expected.lsn = header.lsn.next();
-                    self.take_frame(Replayed { lsn: header.lsn, epoch: header.epoch, payload });
+                    if let Some(summary) = &mut summary {
+                        summary.push(position, header.checksum, &payload);
+                    }
+                    let (lsn, epoch, bytes) = (header.lsn, header.epoch, payload.len());
+                    self.take(bytes, Survivor::Frame(Replayed { lsn, epoch, payload }));
                 }
                 Step::Stop(stop) => break stop,
             }
@@ -128,18 +167,52 @@ impl<'a> Walk<'a> {
         if self.found.next > first {
             self.found.kept.push((index, first));
         }
+        self.found.summaries.extend(summary.and_then(finish));
         Ok(Stopped { stop, position: reader.position() })
     }
 
-    fn take_frame(&mut self, frame: Replayed) {
-        self.found.next = frame.lsn.next();
-        if frame.lsn < self.expected_start {
+    fn take(&mut self, payload_bytes: usize, survivor: Survivor) {
+        let lsn = survivor.lsn();
+        self.found.next = lsn.next();
+        if lsn < self.reading.expected_start {
             return;
         }
         self.found.frames += 1;
-        self.found.payload_bytes += frame.payload.len() as u64;
-        self.found.first.get_or_insert(frame.lsn);
-        (self.sink)(frame);
+        self.found.payload_bytes += payload_bytes as u64;
+        self.found.first.get_or_insert(lsn);
+        (self.sink)(survivor);
+    }
+
+    /// Takes the frames of a sealed segment from its summary, which is as if all of it had been read.
+    /// `None` if it has to be read.
+    fn defer_segment(&mut self, index: usize) -> Option<Stopped> {
+        let used = self.used.get(index)?;
+        let header = used.header.as_ref().filter(|_| self.reading.defer)?;
+        let summary = self.summary_of(index, used, header)?;
+        let (first, end) = (self.found.next, summary.end());
+        for entry in summary.entries_from(header.first_lsn) {
+            let Entry { lsn, length, prefix, .. } = entry;
+            let payload_bytes = length as usize;
+            let frame = DeferredFrame { lsn, epoch: header.epoch, payload_bytes, prefix };
+            self.take(payload_bytes, Survivor::Deferred(frame));
+        }
+        self.found.kept.push((index, first));
+        let (path, header, from) = (used.path.clone(), *header, self.reading.expected_start);
+        self.found.deferred.push(DeferredSegment { path, header, summary, from });
+        Some(Stopped { stop: Stop::EndOfSegment, position: end })
+    }
+
+    /// The summary of a segment, if it can stand for it.
+    fn summary_of(&self, index: usize, used: &Used, header: &SegmentHeader) -> Option<Summary> {
+        let bytes = fs::read(directory::summary_path(&used.path)).ok()?;
+        let summary = Summary::decode(&bytes.into(), header)?;
+        let wanted = self.reading.limits.prefix_bytes.unwrap_or(0);
+        let seal = self.seal_behind(index).map(|(lsn, _)| lsn);
+        let stands = summary.prefix_bytes() >= wanted
+            && summary.end() <= used.file_bytes
+            && self.found.next == header.first_lsn
+            && seal.is_none_or(|lsn| lsn >= summary.next_lsn());
+        stands.then_some(summary)
     }
 
     /// Where a later opening went on after the segment: frames from there on are void in it. Of

@@ -14,11 +14,11 @@ use super::disk::SimulatedDisk;
 use crate::format::frame::{self, FrameHeader, FrameKind};
 use crate::format::segment::{SegmentHeader, SegmentId};
 use crate::format::{BLOCK_BYTES, block_ceiling};
-use crate::recovery::replay::{Replay, replay};
+use crate::recovery::replay::{Reading, Replay, replay};
 use crate::recovery::survey::Survey;
 use crate::recovery::while_doing;
 use crate::{
-    AppendError, Completion, OpenError, RecoveryReport, Replayed, Shortage, Wal, WalStats,
+    AppendError, Completion, OpenError, RecoveryReport, Replayed, Shortage, Survivor, Wal, WalStats,
 };
 
 /// Trimmed segments kept for use under a later number.
@@ -78,7 +78,11 @@ impl SimulatedWal {
         disk.put_into(scratch).map_err(while_doing("writing", scratch))?;
         let survey = Survey::take(scratch, options.epoch)?;
         let mut frames = Vec::new();
-        let found = replay(&survey, options.expected_start, &mut |frame| frames.push(frame))?;
+        let found = replay(&survey, Reading::whole(options.expected_start), &mut |frame| {
+            if let Survivor::Frame(frame) = frame {
+                frames.push(frame);
+            }
+        })?;
         let next_lsn = found.next.max(options.expected_start);
         let report = report_of(&found, next_lsn);
         let durable = next_lsn.prev();
@@ -374,6 +378,7 @@ fn report_of(found: &Replay, next_lsn: Lsn) -> RecoveryReport {
         next_lsn,
         segments_read: found.read,
         segments_skipped: found.skipped as u64,
+        segments_deferred: 0,
         elapsed: Duration::ZERO,
     }
 }

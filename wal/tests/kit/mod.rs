@@ -11,8 +11,8 @@ use std::sync::mpsc::channel;
 use antiphon_common::{ByteCount, Environment, Lsn, WalEpoch};
 use antiphon_wal::conformance::{Outcomes, payload};
 use antiphon_wal::{
-    DiskOperation, FileWal, FileWalOptions, Finding, FrameHeader, HeaderState, OpenError,
-    RecoveryReport, Replayed, Wal, inspect,
+    Backlog, DiskOperation, FileWal, FileWalOptions, Finding, FrameHeader, HeaderState, LoadError,
+    OpenError, RecoveryReport, Replayed, Survivor, Wal, inspect,
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -43,6 +43,65 @@ pub(crate) fn open_with(options: FileWalOptions) -> Opened {
 
 pub(crate) fn open(folder: &Path, epoch: u64) -> (FileWal, RecoveryReport, Vec<Replayed>) {
     open_with(options(folder, epoch)).expect("opens")
+}
+
+/// How much of a payload the summaries of these tests repeat.
+pub(crate) const PREFIX: usize = 16;
+
+/// A log that makes summaries, and leaves segments that have one for later.
+pub(crate) fn summarising(folder: &Path, epoch: u64) -> FileWalOptions {
+    FileWalOptions { summary_prefix_bytes: Some(PREFIX), ..options(folder, epoch) }
+}
+
+/// What an opening that defers gives.
+pub(crate) struct Deferring {
+    pub(crate) wal: FileWal,
+    pub(crate) report: RecoveryReport,
+    pub(crate) survivors: Vec<Survivor>,
+    pub(crate) backlog: Backlog,
+}
+
+pub(crate) fn open_deferring(options: FileWalOptions) -> Result<Deferring, OpenError> {
+    let mut survivors = Vec::new();
+    let opened = FileWal::open_deferring(options, &mut |survivor| survivors.push(survivor))?;
+    let (wal, report, backlog) = opened;
+    Ok(Deferring { wal, report, survivors, backlog })
+}
+
+/// Reads all that was deferred.
+pub(crate) fn drain(backlog: &mut Backlog) -> Result<Vec<Replayed>, LoadError> {
+    let mut all = Vec::new();
+    loop {
+        let next = backlog.load(Lsn::FIRST)?;
+        if next.is_empty() {
+            assert!(backlog.is_empty());
+            return Ok(all);
+        }
+        all.extend(next);
+    }
+}
+
+/// The segments in use that have a summary.
+pub(crate) fn summarised(folder: &Path) -> Vec<PathBuf> {
+    let paths = segments(folder).into_iter().map(|(path, _)| path);
+    paths.filter(|path| path.with_extension("summary").exists()).collect()
+}
+
+/// As [`long_log`], with a summary of each segment but the last.
+pub(crate) fn summarised_log() -> TempDir {
+    let live = folder();
+    let wal = open_deferring(summarising(live.path(), 1)).expect("opens").wal;
+    append_groups(&wal, 1..=60);
+    await_summaries(live.path());
+    crash_copy(live.path())
+}
+
+/// Waits until the housekeeper has written the summary of every segment but the last.
+pub(crate) fn await_summaries(folder: &Path) {
+    let sealed = segments(folder).len() - 1;
+    while summarised(folder).len() < sealed {
+        std::thread::yield_now();
+    }
 }
 
 /// Appends the payloads numbered `numbers`, each in a group of its own.

@@ -148,7 +148,7 @@ impl World {
                 MemoryWalOptions { first_lsn_if_empty: expected, ..MemoryWalOptions::default() };
             let wal = Arc::new(MemoryWal::reopen(options, frames.clone(), &mut |_| {}));
             *slot.lock() = Some(Arc::clone(&wal));
-            Ok(OpenedWal { wal, report: report_of(&frames), frames })
+            Ok(OpenedWal { wal, report: report_of(&frames), frames, deferred: 0 })
         }));
         let options = StorageOptions {
             wal_opener: Some(opener),
@@ -178,6 +178,7 @@ fn report_of(frames: &[Replayed]) -> RecoveryReport {
         next_lsn: frames.last().map_or(Lsn::FIRST, |frame| frame.lsn.next()),
         segments_read: 1,
         segments_skipped: 0,
+        segments_deferred: 0,
         elapsed: Duration::ZERO,
     }
 }

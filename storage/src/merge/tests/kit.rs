@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) merge: MergeOptions,
     pub(crate) own_object_bytes_min: u64,
     pub(crate) tail_bytes_max: u64,
+    /// How many frames of its log a process has not read when it opens.
+    pub(crate) deferred: usize,
     disk: Mutex<Vec<Replayed>>,
     seed: Mutex<u64>,
     pub(crate) fatal: Arc<Mutex<Vec<String>>>,
@@ -82,6 +84,7 @@ impl World {
             merge: eager(),
             own_object_bytes_min: u64::MAX,
             tail_bytes_max: 256 << 20,
+            deferred: 0,
             disk: Mutex::default(),
             seed: Mutex::default(),
             fatal: Arc::default(),
@@ -150,7 +153,7 @@ impl World {
     }
 
     fn storage_options(&self, wal: Arc<Mutex<Option<Arc<MemoryWal>>>>) -> StorageOptions {
-        let disk = self.disk.lock().clone();
+        let (disk, deferred) = (self.disk.lock().clone(), self.deferred);
         let opener = WalOpener(Arc::new(move |expected_start| {
             let frames = disk.clone();
             let options =
@@ -158,7 +161,7 @@ impl World {
             let opened = Arc::new(MemoryWal::reopen(options, frames.clone(), &mut |_| {}));
             let report = report_of(&frames, expected_start);
             *wal.lock() = Some(Arc::clone(&opened));
-            Ok(OpenedWal { wal: opened, frames, report })
+            Ok(OpenedWal { wal: opened, frames, deferred, report })
         }));
         let fatal = Arc::clone(&self.fatal);
         StorageOptions {
@@ -203,6 +206,7 @@ fn report_of(frames: &[Replayed], expected_start: Lsn) -> RecoveryReport {
         next_lsn: frames.last().map_or(expected_start, |frame| frame.lsn.next()),
         segments_read: 1,
         segments_skipped: 0,
+        segments_deferred: 0,
         elapsed: Duration::ZERO,
     }
 }

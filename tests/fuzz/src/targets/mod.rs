@@ -4,6 +4,7 @@
 mod bucket;
 mod groups;
 mod records;
+pub mod retain;
 pub mod wal;
 mod wire;
 
@@ -31,6 +32,7 @@ pub const ALL: &[Target] = &[
     target("batches", records::batches, seeds::batches),
     target("bodies", records::bodies, seeds::batches),
     target("decompress", records::decompress, seeds::compressed),
+    target("retain", retain::retain, seeds::thinned),
     target("producers", records::producers, seeds::producers),
     target("groups", groups::records, seeds::groups),
     target("wal", wal::segments, seeds::segments),

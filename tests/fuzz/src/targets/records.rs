@@ -7,7 +7,7 @@ use antiphon_records::{
     validate_produced,
 };
 
-const UNPACKED_BYTES_MAX: usize = 1 << 20;
+pub(super) const UNPACKED_BYTES_MAX: usize = 1 << 20;
 const CRC: std::ops::Range<usize> = 17..21;
 
 const CONTENTS: ContentRules = ContentRules {
@@ -21,7 +21,7 @@ const CONTENTS: ContentRules = ContentRules {
 };
 
 /// The batch with a right checksum, which no fuzzer guesses.
-fn with_crc(data: &[u8]) -> Vec<u8> {
+pub(super) fn with_crc(data: &[u8]) -> Vec<u8> {
     let mut batch = data.to_vec();
     if batch.len() >= antiphon_records::HEADER_BYTES {
         let crc = compute_crc(&batch).to_be_bytes();
