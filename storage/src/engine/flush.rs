@@ -6,6 +6,7 @@
 //! same batches until it succeeds or the broker is fenced: until then the log keeps them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const UPLOADS_IN_FLIGHT: usize = 4;
 /// The first pause after a failed flush, and the longest.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// While a flush takes long: how often producers are looked after, and from how many eighths of the
+/// tail's budget on.
+const ROOM_LOOK: Duration = Duration::from_millis(100);
+const ROOM_WANTED_ABOVE_EIGHTHS: u64 = 7;
 
 /// Why a flush did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +101,7 @@ impl Storage {
                 _ = stop.changed() => break,
             }
             while self.flush_is_due() && !*stop.borrow() {
-                match self.flush_once().await {
+                match self.making_room(self.flush_once()).await {
                     Ok(_) => pause = RETRY_PAUSE_MIN,
                     Err(error) if error.kind() == ErrorKind::Fenced => {
                         self.report_fatal(&format!("another broker owns this store: {error}"));
@@ -106,10 +111,29 @@ impl Storage {
                     Err(FlushError::TailLost(_)) => return,
                     Err(error) => {
                         warn!(error = %Chain(&error), retry_in_ms = pause.as_millis() as u64, "flush failed");
-                        tokio::time::sleep(pause).await;
+                        self.making_room(tokio::time::sleep(pause)).await;
                         pause = (pause * 2).min(RETRY_PAUSE_MAX);
                     }
                 }
+            }
+        }
+    }
+
+    /// Awaits `work`, and meanwhile drops what is only cached rather than let producers wait: as long as
+    /// the bucket does not answer, no flush comes to its end and to its own eviction.
+    async fn making_room<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = work => done,
+            never = self.make_room() => match never {},
+        }
+    }
+
+    async fn make_room(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(ROOM_LOOK).await;
+            let budget = &self.context.budget;
+            if budget.used() >= budget.limit() / 8 * ROOM_WANTED_ABOVE_EIGHTHS {
+                self.evict();
             }
         }
     }
