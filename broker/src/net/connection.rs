@@ -17,7 +17,8 @@ use std::time::Duration;
 use antiphon_protocol::{ApiKey, AuthState, FrameDecoder, FrameLimits, split_request};
 use antiphon_storage::ReaderId;
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use futures::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
@@ -35,6 +36,8 @@ const KEPT_BUFFER_BYTES: usize = 64 << 10;
 /// The slowest that a frame may arrive, in bytes per second, once the stall timeout has passed: a
 /// client that sends a byte now and then must not hold its buffer and its place for hours.
 const FRAME_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+/// How often a connection that waits for room in the tail looks whether its client is still there.
+const LOOK_FOR_CLIENT: Duration = Duration::from_secs(1);
 /// How long a connection must be quiet for that.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -185,7 +188,7 @@ impl Connection<TcpStream> {
             None => self.broker.request_budget().take_small(frame.len()).await,
         };
         if produce {
-            self.broker.storage().budget().wait_for_room().await;
+            self.await_tail_room().await?;
         }
         let request = RequestContext {
             broker: Arc::clone(&self.broker),
@@ -215,6 +218,24 @@ impl Connection<TcpStream> {
             Outcome::Close(reason) => {
                 self.send_pending().await?;
                 Err(Ended::Refused(reason))
+            }
+        }
+    }
+
+    /// Waits until the tail has room for a request. Its client may have given up meanwhile, and repeated
+    /// itself on another connection: one that waits for nobody is closed, and its request forgotten.
+    async fn await_tail_room(&mut self) -> Result<(), Ended> {
+        let budget = Arc::clone(self.broker.storage().budget());
+        let room = budget.wait_for_room();
+        tokio::pin!(room);
+        loop {
+            tokio::select! {
+                () = &mut room => return Ok(()),
+                () = tokio::time::sleep(LOOK_FOR_CLIENT) => {}
+            }
+            let readiness = self.stream.ready(Interest::READABLE).now_or_never();
+            if readiness.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed())) {
+                return Err(Ended::ByClient);
             }
         }
     }

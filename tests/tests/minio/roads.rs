@@ -11,7 +11,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use antiphon_tests::{Figures, Stopwatch, TestBroker, alone, figure, within};
+use antiphon_tests::{
+    Batch, Figures, Kafka, RawClient, Stopwatch, TestBroker, alone, figure, within,
+};
 
 use crate::load::{Load, Met, Pace};
 use crate::minio::MinIo;
@@ -19,6 +21,9 @@ use crate::proxy::{Proxy, Road};
 use crate::server::{Server, broker_at};
 
 const OUTAGE_SECONDS: u64 = 6;
+/// Clients that do not wait until there is room.
+const IMPATIENT: u64 = 40;
+const GIVEN_UP: &str = "given-up";
 /// Four producers at this pace take three minutes to fill [`TAIL_MEMORY`] with batches of 850 bytes,
 /// the tail's own costs included.
 const GENTLE: Pace = Pace::Every(Duration::from_millis(40));
@@ -59,10 +64,26 @@ impl Scene {
             .expect_log("object store")
             .start();
         let load = Load::on(&broker);
+        broker.client().create_topic(GIVEN_UP, 1);
         Self { _minio: minio, proxy, broker, load, name }
     }
 
-    /// Half of the tail's memory is then taken by records that are in the bucket, too.
+    /// Clients that give up while there is no room leave no connection behind.
+    fn expect_the_impatient_to_be_let_go(&self) {
+        let connections = || self.broker.metric("antiphon_connections");
+        for _ in 0..IMPATIENT {
+            let raw = RawClient::connect(self.broker.address()).expect("a connection");
+            raw.patience(Duration::from_millis(10));
+            let batch = Batch::of(&["late"]);
+            let answer = Kafka::new(raw).try_produce(GIVEN_UP, 0, batch.bytes());
+            assert!(answer.is_err(), "an answer without room");
+        }
+        within(RECOVERY, "their connections to be closed", || {
+            (connections() < IMPATIENT / 2).then_some(())
+        });
+    }
+
+    /// Memory then holds records that are in the bucket, too.
     fn fill_the_cache(&self) {
         self.load.during(Pace::FlatOut, || {
             within(RECOVERY, "as much as the tail", || {
@@ -151,6 +172,7 @@ fn a_bucket_that_answers_503() {
         // What is in the bucket, too, does not stand in the way of what is nowhere else.
         let unflushed = scene.broker.metric("antiphon_unflushed_bytes");
         assert!(unflushed > TAIL_MEMORY / 4 * 3, "{unflushed} bytes when producers wait");
+        scene.expect_the_impatient_to_be_let_go();
         let acked = scene.load.acked();
         sleep(Duration::from_secs(1));
         assert_eq!(scene.load.acked(), acked, "an ack without room");
