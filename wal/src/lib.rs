@@ -14,6 +14,9 @@
 //!
 //! Payloads are opaque: this crate knows neither partitions nor record batches. It numbers frames,
 //! makes groups of them durable, and gives back after a crash what it promised, or refuses to.
+//! An opening hands back what survived. It may leave sealed segments for later ([`Backlog`]), because
+//! each has a summary beside it that says what an owner needs before it goes on.
+//!
 //! The contract is written on [`Wal`]; the bytes on disk are in `docs/formats/wal.md`; what recovery
 //! decides is a truth table in `recovery/classify.rs`.
 //!

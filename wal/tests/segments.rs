@@ -164,3 +164,56 @@ fn inspection_shows_segments_frames_and_verdicts() {
     inspect(log.path(), &mut |finding| seen.push(finding)).expect("readable");
     assert_eq!(verdict(&seen), Some((3, Stop::Torn)));
 }
+
+/// Waits until `holds`, for at most ten seconds.
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("{what}");
+}
+
+fn summaries(folder: &std::path::Path) -> usize {
+    let entries =
+        fs::read_dir(folder).expect("listed").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.extension().is_some_and(|end| end == "summary")).count()
+}
+
+#[test]
+fn summaries_go_with_their_segments() {
+    let live = folder();
+    let wal = open_deferring(summarising(live.path(), 1)).expect("opens").wal;
+    append_groups(&wal, 1..=60);
+    await_summaries(live.path());
+    assert!(summaries(live.path()) >= 2);
+    wal.trim(Lsn(60));
+    eventually("trimmed segments leave no summary", || summaries(live.path()) == 0);
+    // The files were used again under other numbers, and get summaries of their own.
+    append_groups(&wal, 61..=120);
+    await_summaries(live.path());
+    assert!(summaries(live.path()) >= 2);
+}
+
+#[test]
+fn a_segment_of_many_small_frames_has_no_summary() {
+    let live = folder();
+    let wal = open_deferring(summarising(live.path(), 1)).expect("opens").wal;
+    let outcomes = Outcomes::default();
+    for number in 1..=3_000 {
+        outcomes.append(&wal, number, &[number as u8; 20]).expect("room");
+    }
+    for _ in 1..=3_000 {
+        outcomes.next_durable();
+    }
+    wal.close();
+    let sealed = segments(live.path()).len() - 1;
+    assert!(summaries(live.path()) < sealed, "{sealed} segments");
+    drop(wal);
+    // They are read whole, and nothing is missing.
+    let opened = open_deferring(summarising(live.path(), 2)).expect("opens");
+    let lsns: Vec<_> = opened.survivors.iter().map(|survivor| survivor.lsn().get()).collect();
+    assert_eq!(lsns, (1..=3_000).collect::<Vec<_>>());
+}

@@ -7,7 +7,8 @@
 //! - whoever reads such a batch waits for it, as for history;
 //! - a flush waits for the batches that it takes, so that nothing is trimmed before it was read;
 //! - the tail's budget is charged for all of them from the beginning, so that producers wait when they
-//!   would have waited before the stop; what is read into memory stays within it, too.
+//!   would have waited before the stop. Where more is unflushed than the budget allows, which takes a
+//!   smaller one than before the stop, no more is read into memory than that, unless somebody waits for it.
 //!
 //! A batch that turns out to be damaged was acknowledged and is lost: the broker ends, and the next
 //! start, which finds no summary any more, refuses to open the log.
@@ -26,7 +27,7 @@ use super::{FatalReport, frame};
 use crate::log::{LogContext, MissingBytes, worth_keeping};
 
 /// How long a simulated log takes to read a frame.
-const SIMULATED_READ: Duration = Duration::from_millis(20);
+const SIMULATED_READ: Duration = Duration::from_millis(2);
 
 /// The tail cannot be brought into memory: the write-ahead log is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +46,10 @@ enum Progress {
 pub(crate) struct TailLoading {
     progress: watch::Sender<Progress>,
     /// What the budget is charged for batches that are not in memory.
-    missing_bytes: AtomicU64,
+    pub(super) missing_bytes: AtomicU64,
+    /// Somebody waits for everything up to here.
+    wanted: AtomicU64,
+    /// There may be room, or somebody waits.
     room: Notify,
 }
 
@@ -54,6 +58,7 @@ impl Default for TailLoading {
         Self {
             progress: watch::Sender::new(Progress::Through(Lsn::MAX)),
             missing_bytes: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
             room: Notify::new(),
         }
     }
@@ -67,6 +72,8 @@ impl TailLoading {
             Progress::Lost => true,
         };
         let mut progress = self.progress.subscribe();
+        self.wanted.fetch_max(lsn.get(), Ordering::Relaxed);
+        self.room.notify_one();
         match progress.wait_for(is_settled).await.as_deref() {
             Ok(Progress::Through(_)) => Ok(()),
             Ok(Progress::Lost) | Err(_) => Err(TailLost),
@@ -145,8 +152,6 @@ pub(super) struct Loader {
     pub(super) source: Source,
     /// In log order.
     pub(super) missing: VecDeque<Missing>,
-    /// So many bytes are read for the next flush even if there is no room.
-    pub(super) flush_bytes: u64,
     pub(super) on_fatal: FatalReport,
 }
 
@@ -165,7 +170,7 @@ impl Loader {
         let started = self.context.clock.monotonic();
         let batches = self.missing.len();
         while let Some(next) = self.missing.front().map(|missing| missing.lsn) {
-            self.await_room().await;
+            self.await_room(next).await;
             let (source, loaded) = self.source.load(next).await;
             self.source = source;
             match loaded {
@@ -184,13 +189,13 @@ impl Loader {
         (self.on_fatal)(&format!("the write-ahead log cannot be read: {damage}"));
     }
 
-    /// Waits until the budget has room, or a flush needs more before it can make some.
-    async fn await_room(&self) {
-        let LogContext { budget, loading, queue, .. } = &*self.context;
+    /// Waits until the budget has room, or somebody waits for `next`: a flush, which makes room, or a reader.
+    async fn await_room(&self, next: Lsn) {
+        let LogContext { budget, loading, .. } = &*self.context;
         loop {
             let missing = loading.missing_bytes.load(Ordering::Relaxed);
             let held = budget.used().saturating_sub(missing);
-            if held < budget.limit() || !queue.has_in_memory(self.flush_bytes) {
+            if held < budget.limit() || loading.wanted.load(Ordering::Relaxed) >= next.get() {
                 return;
             }
             loading.room.notified().await;

@@ -104,7 +104,7 @@ impl StorageOptions {
     }
 
     /// Bytes that one flush takes at most while a start brings the tail into memory: so many are
-    /// brought even when the tail is larger than its budget, which ends that.
+    /// brought for it even when that is more than the budget allows.
     pub(crate) fn flush_bytes_loading(&self) -> u64 {
         self.flush_bytes_max.min(self.flush_threshold())
     }

@@ -143,18 +143,6 @@ impl TailQueue {
         queue.oldest_unflushed(max_bytes).last().map(|entry| entry.batch.lsn)
     }
 
-    /// Whether the oldest unflushed batches that are in memory come to `bytes`.
-    pub(crate) fn has_in_memory(&self, bytes: u64) -> bool {
-        let queue = self.queue.lock();
-        let held = queue.batches.range(queue.flushed..);
-        let held = held.take_while(|entry| entry.batch.bytes.get().is_some());
-        let mut sum = 0;
-        held.map(|entry| entry.cost).any(|cost| {
-            sum += cost;
-            sum >= bytes
-        })
-    }
-
     /// Notes that history has everything up to `through`. Returns what was charged for that.
     pub(crate) fn mark_flushed(&self, through: Lsn) -> u64 {
         let mut queue = self.queue.lock();

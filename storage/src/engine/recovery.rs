@@ -345,7 +345,6 @@ impl Restorer {
             context: Arc::clone(&self.context),
             source,
             missing: std::mem::take(&mut self.missing),
-            flush_bytes: options.flush_bytes_loading(),
             on_fatal: options.on_fatal.clone(),
         };
         loader.start()

@@ -13,13 +13,15 @@ use std::time::Duration;
 
 use antiphon_protocol::ErrorCode;
 use antiphon_tests::{
-    Batch, Figures, Kafka, Producer, RawClient, Stopwatch, TestBroker, alone, within,
+    Batch, Figures, Kafka, Producer, RawClient, Stopwatch, Stored, TestBroker, alone, within,
 };
 
 const KILLS: u32 = 20;
 const TOPIC: &str = "ledger";
 const PARTITIONS: i32 = 4;
 const RECORDS_PER_BATCH: u64 = 3;
+/// What values are made longer with.
+const PADDING: &str = ".";
 /// From the start of the process to the first acked produce.
 const FIRST_ACK_BAR: Duration = Duration::from_millis(500);
 
@@ -37,15 +39,32 @@ struct Field {
     done: AtomicBool,
     /// Acked batches of all producers.
     acked: AtomicU64,
+    /// Bytes that make each value longer.
+    padding: usize,
 }
 
 #[test]
 fn twenty_kills_in_mid_produce_lose_nothing_and_repeat_nothing() {
+    kill_in_mid_produce("kills", 0);
+}
+
+/// Batches so large that each life of the broker leaves a segment or more of its log behind, and that the
+/// next one is killed while it still reads them.
+#[test]
+fn twenty_kills_while_the_log_is_still_being_read_lose_nothing_and_repeat_nothing() {
+    kill_in_mid_produce("large-kills", 40 << 10);
+}
+
+fn kill_in_mid_produce(name: &str, padding: usize) {
     let _turn = alone();
-    let mut broker = TestBroker::start("kills");
+    let mut broker = TestBroker::start(name);
     broker.client().create_topic(TOPIC, PARTITIONS);
-    let field =
-        Field { address: broker.address(), done: AtomicBool::new(false), acked: AtomicU64::new(0) };
+    let field = Field {
+        address: broker.address(),
+        done: AtomicBool::new(false),
+        acked: AtomicU64::new(0),
+        padding,
+    };
     let ledgers = thread::scope(|scope| {
         let writers: Vec<_> = (0..PARTITIONS)
             .flat_map(|partition| [(partition, true), (partition, false)])
@@ -131,7 +150,9 @@ impl<'a> Writer<'a> {
     fn write(&mut self, client: &mut Option<Kafka>, number: u64) {
         let values: Vec<String> =
             (0..RECORDS_PER_BATCH).map(|index| self.value(number, index)).collect();
-        let names: Vec<&str> = values.iter().map(String::as_str).collect();
+        let padding = PADDING.repeat(self.field.padding);
+        let padded: Vec<String> = values.iter().map(|value| format!("{value}{padding}")).collect();
+        let names: Vec<&str> = padded.iter().map(String::as_str).collect();
         let batch = Batch::of(&names);
         let batch = match self.producer {
             Some(producer) => batch.by(producer, (number * RECORDS_PER_BATCH) as i32),
@@ -197,13 +218,14 @@ fn check(broker: &mut TestBroker, ledgers: Vec<Vec<Acked>>) {
         let offsets: Vec<i64> = records.iter().map(|record| record.offset).collect();
         let expected: Vec<i64> = (0..records.len() as i64).collect();
         assert_eq!(offsets, expected, "partition {partition} has gaps");
+        let text = |record: &Stored| record.text().trim_end_matches(PADDING).to_owned();
         let at: HashMap<i64, String> =
-            records.iter().map(|record| (record.offset, record.text())).collect();
+            records.iter().map(|record| (record.offset, text(record))).collect();
         for record in acked.iter().filter(|record| record.partition == partition) {
             assert_eq!(at.get(&record.offset), Some(&record.value), "acked and lost: {record:?}");
         }
         let mut seen = HashSet::new();
-        for record in records.iter().map(|record| record.text()).filter(|v| v != "probe") {
+        for record in records.iter().map(text).filter(|v| v != "probe") {
             let once = seen.insert(record.clone()) || record.starts_with("plain");
             assert!(once, "stored twice: {record}");
         }

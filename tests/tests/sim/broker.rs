@@ -97,7 +97,8 @@ impl Broker {
         });
         let mut logs: Vec<_> = logs.collect();
         let groups = logs.pop().expect("the last partition holds the groups' records");
-        let groups = Groups::new(groups, world.environment.clone());
+        let forgets = world.mutation == Some(Mutation::ForgetsMembers);
+        let groups = Groups::new(groups, world.environment.clone(), forgets);
         Ok(Some(Self { catalog, wal, logs, groups, storage }))
     }
 }

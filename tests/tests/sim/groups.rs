@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use antiphon_common::{Environment, LeaderEpoch, Offset, PartitionIndex};
 use antiphon_coordinator::{
-    Append, AppendError, AppendId, Effects, Generation, GroupOptions, GroupShard, MemberId, Now,
-    OffsetCommit, OffsetToCommit, Reply, ReplyToken, TopicName, TopicPartition,
+    Append, AppendError, AppendId, Effects, Generation, GroupError, GroupId, GroupOptions,
+    GroupShard, Heartbeat, JoinGroup, LeaveGroup, MemberId, Now, OffsetCommit, OffsetToCommit,
+    Reply, ReplyToken, SyncGroup, TopicName, TopicPartition,
 };
 use antiphon_records::{BatchBuilder, BatchHeader, NewRecord, OpenBatch, batches_in};
 use antiphon_storage::{AckLatch, PartitionLog, ReadColdError, TailRead};
@@ -19,6 +21,11 @@ use super::model::{Checked, ensure};
 /// What replay reads at a time, and what one of our batches unfolds to at most.
 const REPLAY_BYTES: usize = 16 << 10;
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// What waits for the tail to be in memory may wait for a flush, and here those are steps, too.
+const REPLAY_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the key of a group's own record begins with, for it is of version 2.
+const GROUP_METADATA: [u8; 2] = [0, 2];
 
 /// What one consumer knows of its commits, across all processes.
 #[derive(Clone, Debug, Default)]
@@ -35,13 +42,26 @@ impl Committed {
         self.confirmed = self.confirmed.max(Some(offset));
     }
 
+    /// The consumer asks for this.
+    pub(crate) fn send(&mut self, offset: i64) {
+        self.sent.insert(offset);
+    }
+
     /// Rule C10: what was committed never goes back, and nothing counts that was never sent.
-    fn check(&self, consumer: usize, found: Option<i64>) -> Checked {
+    pub(crate) fn check(&self, consumer: usize, found: Option<i64>) -> Checked {
         let sent = found.is_none_or(|offset| self.sent.contains(&offset));
         ensure(sent && found >= self.confirmed, "commit", || {
             format!("consumer {consumer} finds {found:?}, confirmed was {:?}", self.confirmed)
         })
     }
+}
+
+/// What a member of a group asks for.
+pub(crate) enum Asked {
+    Join(JoinGroup),
+    Sync(SyncGroup),
+    Leave(LeaveGroup),
+    Commit(OffsetCommit),
 }
 
 /// The coordinator of one process.
@@ -53,18 +73,31 @@ pub(crate) struct Groups {
     in_flight: Vec<(AppendId, Arc<AckLatch>)>,
     tokens: u64,
     waiting: HashMap<ReplyToken, (usize, i64)>,
+    /// Of lone consumers whose commits were confirmed.
+    confirmed: Vec<(usize, i64)>,
+    /// To members.
+    answers: Vec<(ReplyToken, Reply)>,
+    /// A deliberate defect: who is in a group is not read back.
+    forgets_members: bool,
 }
 
 impl Groups {
-    pub(crate) fn new(log: Arc<PartitionLog>, environment: Environment) -> Self {
+    pub(crate) fn new(
+        log: Arc<PartitionLog>,
+        environment: Environment,
+        forgets_members: bool,
+    ) -> Self {
         Self {
-            shard: GroupShard::new(GroupOptions::default()),
+            shard: GroupShard::new(options()),
             log,
             environment,
             loaded: false,
             in_flight: Vec::new(),
             tokens: 0,
             waiting: HashMap::new(),
+            confirmed: Vec::new(),
+            answers: Vec::new(),
+            forgets_members,
         }
     }
 
@@ -79,16 +112,17 @@ impl Groups {
         if self.loaded {
             return Ok(true);
         }
-        if self.replay().await.is_err() {
+        let replayed = tokio::time::timeout(REPLAY_LIMIT, self.replay()).await;
+        if !matches!(replayed, Ok(Ok(()))) {
             // What was replayed is replayed again, over a new state.
-            self.shard = GroupShard::new(GroupOptions::default());
+            self.shard = GroupShard::new(options());
             return Ok(false);
         }
         let effects = self.shard.load_finished(self.now());
-        assert!(effects.appends.is_empty(), "loading writes nothing");
         self.loaded = true;
+        self.carry_out(effects);
         for (consumer, committed) in known.iter().enumerate() {
-            committed.check(consumer, self.position_of(consumer))?;
+            committed.check(consumer, self.position_of(&group(consumer), consumer))?;
         }
         Ok(true)
     }
@@ -117,21 +151,24 @@ impl Groups {
                 let record = record.expect("our own record");
                 let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
                 let value = record.value.map(Bytes::copy_from_slice);
-                self.shard.replay(&key, value.as_ref());
+                if !(self.forgets_members && key.starts_with(&GROUP_METADATA)) {
+                    self.shard.replay(&key, value.as_ref());
+                }
             }
         }
         next
     }
 
-    fn position_of(&self, consumer: usize) -> Option<i64> {
-        let asked = [place(consumer)];
-        let found = self.shard.fetch_offsets(&group(consumer), &asked).expect("a loaded shard");
+    /// Where a group is in one of the partitions.
+    pub(crate) fn position_of(&self, group: &GroupId, partition: usize) -> Option<i64> {
+        let asked = [place(partition)];
+        let found = self.shard.fetch_offsets(group, &asked).expect("a loaded shard");
         found.into_iter().next().flatten().map(|committed| committed.offset.get())
     }
 
     /// A consumer commits where it is.
     pub(crate) fn commit(&mut self, consumer: usize, offset: i64, known: &mut [Committed]) {
-        known[consumer].sent.insert(offset);
+        known[consumer].send(offset);
         self.tokens += 1;
         let token = ReplyToken(self.tokens);
         self.waiting.insert(token, (consumer, offset));
@@ -150,12 +187,45 @@ impl Groups {
             offsets: vec![to_commit],
         };
         let effects = self.shard.commit_offsets(token, request, self.now());
-        self.carry_out(effects, known);
+        self.carry_out(effects);
+    }
+
+    /// Whether members can be heard.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// A member asks; the answer comes by the token that is returned.
+    pub(crate) fn ask(&mut self, asked: Asked) -> ReplyToken {
+        self.tokens += 1;
+        let (token, now) = (ReplyToken(self.tokens), self.now());
+        let effects = match asked {
+            Asked::Join(request) => self.shard.join(token, &request, now),
+            Asked::Sync(request) => self.shard.sync(token, request, now),
+            Asked::Leave(request) => self.shard.leave(token, &request, now),
+            Asked::Commit(request) => self.shard.commit_offsets(token, request, now),
+        };
+        self.carry_out(effects);
+        token
+    }
+
+    pub(crate) fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), GroupError> {
+        self.shard.heartbeat(heartbeat, self.now())
+    }
+
+    /// Ends what has waited too long.
+    pub(crate) fn tick(&mut self) {
+        let effects = self.shard.tick(self.now());
+        self.carry_out(effects);
+    }
+
+    /// The answers to members that have come.
+    pub(crate) fn take_answers(&mut self) -> Vec<(ReplyToken, Reply)> {
+        std::mem::take(&mut self.answers)
     }
 
     /// Takes in what became durable. Says which commits were confirmed.
     pub(crate) fn collect(&mut self, known: &mut [Committed]) -> Vec<String> {
-        let mut confirmed = Vec::new();
         while let Some((id, latch)) = self.in_flight.first() {
             let (id, Some(durable)) = (*id, latch.wait().now_or_never()) else { break };
             self.in_flight.remove(0);
@@ -164,20 +234,26 @@ impl Groups {
             } else {
                 self.shard.append_failed(id, AppendError::Unavailable, self.now())
             };
-            confirmed.extend(self.carry_out(effects, known));
+            self.carry_out(effects);
         }
-        confirmed
+        let confirmed =
+            std::mem::take(&mut self.confirmed).into_iter().map(|(consumer, offset)| {
+                known[consumer].confirm(offset);
+                format!("committed g{consumer} {offset}")
+            });
+        confirmed.collect()
     }
 
-    fn carry_out(&mut self, effects: Effects, known: &mut [Committed]) -> Vec<String> {
-        let mut confirmed = Vec::new();
+    fn carry_out(&mut self, effects: Effects) {
         for (token, reply) in effects.replies {
-            let Some((consumer, offset)) = self.waiting.remove(&token) else { continue };
+            let Some(commit) = self.waiting.remove(&token) else {
+                self.answers.push((token, reply));
+                continue;
+            };
             if let Reply::OffsetCommit(results) = reply
                 && results.iter().all(Result::is_ok)
             {
-                known[consumer].confirm(offset);
-                confirmed.push(format!("committed g{consumer} {offset}"));
+                self.confirmed.push(commit);
             }
         }
         for append in effects.appends {
@@ -186,11 +262,10 @@ impl Groups {
                 None => {
                     let error = AppendError::Unavailable;
                     let effects = self.shard.append_failed(append.id, error, self.now());
-                    confirmed.extend(self.carry_out(effects, known));
+                    self.carry_out(effects);
                 }
             }
         }
-        confirmed
     }
 
     fn append(&self, append: &Append) -> Option<Arc<AckLatch>> {
@@ -209,11 +284,16 @@ impl Groups {
     }
 }
 
-fn group(consumer: usize) -> antiphon_coordinator::GroupId {
-    antiphon_coordinator::GroupId::from(format!("g{consumer}"))
+/// Rebalances that end within a run.
+fn options() -> GroupOptions {
+    GroupOptions { initial_rebalance_delay: Duration::from_millis(500), ..GroupOptions::default() }
 }
 
-fn place(consumer: usize) -> TopicPartition {
+fn group(consumer: usize) -> GroupId {
+    GroupId::from(format!("g{consumer}"))
+}
+
+pub(crate) fn place(consumer: usize) -> TopicPartition {
     let partition = PartitionIndex(consumer as u32 as _);
     TopicPartition { topic: TopicName::from("simulated"), partition }
 }

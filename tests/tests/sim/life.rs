@@ -137,6 +137,7 @@ impl<'a> Life<'a> {
             mix.rival,
             mix.stop,
             mix.compact,
+            mix.team,
         ];
         match self.world.dice.weighted(&weights) {
             0 => self.produce()?,
@@ -157,7 +158,8 @@ impl<'a> Life<'a> {
             15 => return Ok(Some(End::Rotten)),
             16 => return self.overtake().await,
             17 => return self.stop().await.map(Some),
-            _ => self.compact(),
+            18 => self.compact(),
+            _ => self.surprise_team().await?,
         }
         Ok(None)
     }
@@ -171,7 +173,8 @@ impl<'a> Life<'a> {
         self.end_faults();
         self.observe()?;
         self.harvest().await?;
-        self.collect()
+        self.collect()?;
+        self.turn_team()
     }
 
     fn end_faults(&mut self) {
@@ -203,6 +206,27 @@ impl<'a> Life<'a> {
             self.world.history.note(confirmed);
         }
         self.observe()
+    }
+
+    /// Something happens to a member of the group, if there is a coordinator that could notice.
+    async fn surprise_team(&mut self) -> Checked {
+        if self.load_groups().await? {
+            let World { team, dice, history, .. } = &mut *self.world;
+            history.note(team.surprise(dice, &mut self.broker.groups));
+        }
+        Ok(())
+    }
+
+    /// Members read their answers and do what comes next.
+    pub(crate) fn turn_team(&mut self) -> Checked {
+        if !self.broker.groups.is_loaded() {
+            return Ok(());
+        }
+        self.broker.groups.tick();
+        let World { team, history, environment, .. } = &mut *self.world;
+        let told = team.turn(&mut self.broker.groups, || environment.entropy.uuid())?;
+        told.into_iter().for_each(|told| history.note(told));
+        Ok(())
     }
 
     fn produce(&mut self) -> Checked {
@@ -263,6 +287,7 @@ impl<'a> Life<'a> {
         };
         self.world.history.note("overtaken");
         self.world.partitions.iter_mut().for_each(Partition::taken_over);
+        self.world.team.disconnect();
         self.zombie = Some(std::mem::replace(&mut self.broker, rival));
         self.observe()?;
         Ok(None)
@@ -542,7 +567,26 @@ impl<'a> Life<'a> {
     }
 
     pub(crate) async fn load_groups(&mut self) -> Checked<bool> {
-        self.broker.groups.load(&self.world.committed).await
+        let is_new = !self.broker.groups.is_loaded();
+        let loaded = self.broker.groups.load(&self.world.committed).await?;
+        if loaded && is_new {
+            self.world.team.check_positions(&self.broker.groups)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Nothing goes wrong any more: the group comes to rest with everybody in it.
+    pub(crate) async fn settle_team(&mut self, rounds: usize) -> Checked {
+        let loaded = self.load_groups().await?;
+        ensure(loaded, "stuck", || "nothing fails, but the groups cannot be read".to_owned())?;
+        self.world.team.wake();
+        for _ in 0..rounds {
+            self.world.pass(Duration::from_millis(100)).await;
+            self.broker.wal.sync(usize::MAX);
+            self.collect()?;
+            self.turn_team()?;
+        }
+        ensure(self.world.team.is_settled(), "stuck", || format!("{:?}", self.world.team))
     }
 
     /// Nothing goes wrong any more: every consumer comes to the end.

@@ -10,7 +10,7 @@
 //!     v
 //!   life      steps: produce, sync, read, consume, flush, delete, expire, merge, compact, sweep,
 //!     |              disconnect, outage, full disk, crash, kill between two requests, rot, a rival, stop
-//!     |            producer   consumer   payload   groups: the real coordinator
+//!     |            producer   consumer   payload   groups: the real coordinator   team
 //!   broker    Storage + SlateCatalog
 //!     |            antiphon_wal::simulated         the log's format and recovery on a disk in sectors
 //!     |            antiphon_storage::store::faults a bucket that fails by rule
@@ -37,6 +37,7 @@
 //! | A4 acked and never read | `lost`: the audit reads everything to the end | same |
 //! | A5 aborted reads | not yet: there are no transactions | |
 //! | A6 uncommitted reads | not yet: there are no transactions | |
+//! | B compaction drops no key's newest value, revives nothing, keeps tombstones and what is young | the six promises of `keyed`: `compacted-away`, `resurrected`, `not-compacted` | `confuses-keys`, `forgets-tombstones`, `compacts-young`, `resurrects`, `never-compacts` |
 //! | A7 a producer's offsets go back | `order`: acks, and the audit's order by producer | `forgets-producers` |
 //! | A8 polls go back or skip | `poll`, `hole`: consumers that each begin where they ended | `skips-batches` |
 //! | B appended below what was known at sending | `order` | |
@@ -45,13 +46,14 @@
 //! | C3 trim only behind the manifest | `lost`, `not-opened`: the log refuses a gap | `trims-early` |
 //! | C4 fencing | `zombie`: a process that was overtaken goes on flushing, merging, sweeping | `ignores-create` |
 //! | C5 contiguous offsets, watermarks never back, re-reads identical | `hole`, `watermark-back`, `start-back`, `bytes-changed` | `skips-crc` |
-//! | C6 merges beside flushes and reads, no orphan, no early delete | reads and `lost` while merging; `orphan`: at the end the bucket is what the catalog names | `leaves-orphans`; a read whose object goes is planned again, so deleting early shows only when it is lost |
+//! | C6 merges and compactions beside flushes and reads, no orphan, no early delete | reads and `lost` meanwhile; `orphan`: at the end the bucket is what the catalog names; `books`: it names what it counts, and nothing deleted | `leaves-orphans`; a read whose object goes is planned again, so deleting early shows only when it is lost |
 //! | C7 faults of the bucket | every fault of the kit; `unexplained`: an error without a cause; `stuck`: nothing fails and nothing goes on | `ignores-create` |
 //! | C8 faults of the disk | torn and lost sectors, no room, a flipped bit in what was acked (`not-opened` unless refused as corrupt) | `skips-log-crc` |
-//! | C10 committed positions never go back | `commit`: the coordinator over a partition of its own, replayed by each process | `confirms-early` |
+//! | C10 committed positions never go back; who was left out of a rebalance commits nothing; rebalances end | `assignment`, `zombie-commit`, `stuck`: the promises of `team` | `forgets-members` |
+//! | C10 of lone consumers | `commit`: the coordinator over a compacted partition of its own, replayed by each process | `confirms-early` |
 //!
-//! Not here: a failing sync (`e2e/disks.rs`, `wal/tests/faults.rs`), memory (`hostile`), rebalances
-//! (`coordinator/tests`, `e2e/groups.rs`), and liveness on real time (`e2e/crash.rs`).
+//! Not here: a failing sync (`e2e/disks.rs`, `wal/tests/faults.rs`), memory (`hostile`), static members
+//! (`coordinator/tests`), and liveness on real time (`e2e/crash.rs`).
 
 mod broker;
 mod bucket;
@@ -66,6 +68,7 @@ mod payload;
 mod process;
 mod producer;
 mod run;
+mod team;
 mod world;
 
 use std::collections::BTreeMap;
@@ -79,7 +82,7 @@ const SEEDS: u64 = 100;
 const SEEDS_PER_MUTATION: u64 = 40;
 /// What must have happened at least once within [`SEEDS`] histories: the first words of a line.
 /// Otherwise the simulation has stopped to simulate.
-const EVENTS: [&str; 24] = [
+const EVENTS: [&str; 27] = [
     "ack",
     "committed",
     "read",
@@ -98,6 +101,9 @@ const EVENTS: [&str; 24] = [
     "killed after",
     "merged",
     "swept SweepReport",
+    "share of",
+    "team committed",
+    "team refused",
     "compacted CompactionStats",
     "compaction killed",
     "superseded p4",
@@ -246,6 +252,11 @@ fn tombstones_that_go_too_early_are_caught() {
 #[test]
 fn compaction_of_what_is_too_young_is_caught() {
     expect_caught(Mutation::CompactsYoung, &["compacted-away"]);
+}
+
+#[test]
+fn coordinators_that_forget_members_are_caught() {
+    expect_caught(Mutation::ForgetsMembers, &["assignment", "zombie-commit", "commit", "stuck"]);
 }
 
 #[test]

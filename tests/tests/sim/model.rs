@@ -18,6 +18,8 @@
 //! | `not-compacted` | nothing goes wrong any more, and superseded records are left |
 //! | `poll` | a consumer's poll does not begin where its last one ended |
 //! | `commit` | a committed position went back, or is one that nobody sent |
+//! | `assignment` | a partition has two owners in a generation, or a share is not what the leader said |
+//! | `zombie-commit` | a member commits with a generation that is over |
 //! | `zombie` | a process that was overtaken changed the store |
 //! | `orphan` | the bucket holds what nobody names, after everything was cleaned up |
 //! | `stuck` | nothing goes wrong any more, and something does not go on |

@@ -56,7 +56,7 @@ impl Value {
 
     /// Whether it has no value, in a partition that is compacted.
     pub(crate) fn is_tombstone(self) -> bool {
-        (self.seed() >> 11) % TOMBSTONE_EACH == 0
+        (self.seed() >> 11).is_multiple_of(TOMBSTONE_EACH)
     }
 
     /// The record's bytes: its name, then a filling whose length and letters follow from it.

@@ -22,6 +22,8 @@ use super::world::{History, Mutation, World};
 
 /// Rounds in which every producer must have got its answers once nothing goes wrong any more.
 const ROUNDS_MAX: usize = 200;
+/// Longer than any process lives: every step of a run may take five seconds.
+const LIFE_LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// What a reader asks for at a time when it reads everything.
 const AUDIT_BYTES: usize = 8 << 10;
 
@@ -75,25 +77,32 @@ fn machine() -> Runtime {
     builder.enable_time().start_paused(true).build().expect("a runtime")
 }
 
-fn in_a_process<T>(work: impl Future<Output = T>) -> T {
-    machine().block_on(work)
+fn in_a_process<T>(work: impl Future<Output = Checked<T>>) -> Checked<T> {
+    machine().block_on(in_time(work))
+}
+
+/// What never ends is a violation, too.
+async fn in_time<T>(work: impl Future<Output = Checked<T>>) -> Checked<T> {
+    let done = tokio::time::timeout(LIFE_LIMIT, work).await;
+    done.unwrap_or_else(|_| Err(Violation { rule: "stuck", detail: "it never ends".to_owned() }))
 }
 
 /// One process until it ends, and what it leaves on the disk.
 fn live(world: &mut World, steps: &mut u64) -> Checked<End> {
     let machine = machine();
-    let end = machine.block_on(async {
+    let end = machine.block_on(in_time(async {
         let Some(broker) = Broker::open(world).await? else { return Ok(End::NotOpened) };
         let mut life = Life::new(world, broker);
         let end = life.run(steps).await?;
         life.leave_disk(end);
         life.collect()?;
         Ok(end)
-    });
+    }));
     drop(machine);
     world.producers.iter_mut().for_each(|producer| producer.disconnect());
     world.consumers.iter_mut().for_each(|consumer| consumer.polls = false);
     world.partitions.iter_mut().for_each(Partition::taken_over);
+    world.team.disconnect();
     world.plan.set_outage(Outage::None);
     world.plan.on_applied(None);
     end
@@ -134,6 +143,7 @@ async fn heal(world: &mut World) -> Checked {
     let stuck = life.world.producers.iter().any(|producer| producer.waits());
     ensure(!stuck, "stuck", || "a producer never got an answer".to_owned())?;
     life.catch_up(ROUNDS_MAX).await?;
+    life.settle_team(ROUNDS_MAX).await?;
     clean_up(&mut life).await?;
     let end = life.stop().await?;
     ensure(end == End::Stopped { complete: true }, "stuck", || format!("{end:?}"))?;

@@ -22,6 +22,7 @@ use super::keyed::Tally;
 use super::model::Partition;
 use super::payload::Keys;
 use super::producer::Producer;
+use super::team::Team;
 
 /// The first expires by size, the second by age, the last but one is compacted, the last is compacted
 /// and expires by age; the others keep what nobody deletes.
@@ -58,6 +59,8 @@ pub(crate) enum Mutation {
     ForgetsTombstones,
     /// Compaction does not wait for `min.compaction.lag.ms`.
     CompactsYoung,
+    /// A new coordinator knows positions, but not who is in the group.
+    ForgetsMembers,
     /// Compaction never comes to it.
     NeverCompacts,
     /// Reads come back with what compaction took, as from a cache that nobody told.
@@ -65,7 +68,7 @@ pub(crate) enum Mutation {
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::AcksBeforeDurable,
         Self::ForgetsProducers,
         Self::TrimsEarly,
@@ -78,6 +81,7 @@ impl Mutation {
         Self::ConfusesKeys,
         Self::ForgetsTombstones,
         Self::CompactsYoung,
+        Self::ForgetsMembers,
         Self::NeverCompacts,
         Self::Resurrects,
     ];
@@ -96,6 +100,7 @@ impl Mutation {
             Self::ConfusesKeys => "confuses-keys",
             Self::ForgetsTombstones => "forgets-tombstones",
             Self::CompactsYoung => "compacts-young",
+            Self::ForgetsMembers => "forgets-members",
             Self::NeverCompacts => "never-compacts",
             Self::Resurrects => "resurrects",
         }
@@ -126,6 +131,7 @@ pub(crate) struct Mix {
     pub(crate) rival: u64,
     pub(crate) stop: u64,
     pub(crate) compact: u64,
+    pub(crate) team: u64,
     rain: Vec<Rule>,
 }
 
@@ -154,6 +160,7 @@ impl Mix {
             rival: sometimes(2),
             stop: sometimes(2),
             compact: sometimes(8),
+            team: sometimes(20),
             rain,
         }
     }
@@ -233,6 +240,7 @@ pub(crate) struct World {
     pub(crate) producers: Vec<Producer>,
     pub(crate) consumers: Vec<Consumer>,
     pub(crate) committed: Vec<Committed>,
+    pub(crate) team: Team,
     /// Batches by partition and offset, for the defect that serves them for ever.
     pub(crate) first_seen: BTreeMap<(usize, i64), Bytes>,
     pub(crate) history: History,
@@ -259,6 +267,7 @@ impl World {
             producers: producers.collect(),
             consumers: (0..PARTITIONS).map(Consumer::new).collect(),
             committed: vec![Committed::default(); PARTITIONS],
+            team: Team::new(),
             plan: FaultPlan::seeded(seed ^ 0xb0cc),
             data_dir_id: environment.entropy.uuid(),
             bucket: Arc::new(InMemory::new()),
