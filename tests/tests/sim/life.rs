@@ -1,18 +1,21 @@
 //! The life of one process: what is asked of it, what it answers, and how it ends.
 
+mod upkeep;
+mod verdicts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use antiphon_common::{ErrorKind, Offset};
+use antiphon_common::Offset;
 use antiphon_storage::{
-    Chain, CompactionStats, FlushError, ReadColdError, SweepError, SweepReport, TailRead, TrimError,
+    CompactionStats, FlushError, ReadColdError, SweepError, SweepReport, TailRead, TrimError,
 };
 use bytes::{Bytes, BytesMut};
 use tokio::task::JoinHandle;
 
-use super::broker::{Broker, expires, flip_bit};
-use super::model::{Checked, Partition, Reading, Violation, ensure};
+use super::broker::{Broker, flip_bit};
+use super::model::{Checked, Partition, Reading, ensure};
 use super::producer::Sending;
 use super::world::{Mutation, World};
 use antiphon_storage::store::faults::Outage;
@@ -416,106 +419,6 @@ impl<'a> Life<'a> {
             .collect()
     }
 
-    /// Both processes flush, if there are two: only the one that owns the store may succeed.
-    fn flush(&mut self) {
-        if let Some(zombie) = &self.zombie {
-            let (storage, unflushed) =
-                (zombie.storage.clone(), zombie.storage.stats().unflushed_bytes);
-            self.spawn(async move {
-                let result = storage.flush().await;
-                Done::FlushedByZombie { unflushed, result }
-            });
-        }
-        let storage = self.broker.storage.clone();
-        self.spawn(async move { Done::Flushed(storage.flush().await) });
-    }
-
-    fn delete(&mut self) {
-        let partition = self.world.dice.index(self.broker.logs.len());
-        let model = &mut self.world.partitions[partition];
-        let (start, end) = (model.log_start(), model.high_watermark());
-        let asked = start + self.world.dice.below((end - start) as u64 / 2 + 1) as i64;
-        model.log_start_max = model.log_start_max.max(asked);
-        let log = self.broker.logs[partition].clone();
-        self.spawn(async move {
-            let result = log.delete_records(Offset(asked)).await;
-            Done::Trimmed { asked, partition, result }
-        });
-    }
-
-    /// Expiry, and the deletion of objects that are no longer used.
-    pub(crate) fn retain(&mut self) {
-        // Only history expires, but a flush that is under way may add to it.
-        for model in self.world.partitions.iter_mut().filter(|model| expires(model.index)) {
-            model.log_start_max = model.log_start_max.max(model.high_watermark());
-        }
-        let storage = self.broker.storage.clone();
-        self.spawn(async move {
-            storage.enforce_retention().await;
-            storage.delete_due_objects().await;
-            Done::Kept
-        });
-    }
-
-    fn merge(&mut self) {
-        let storage = self.broker.storage.clone();
-        self.spawn(async move {
-            storage.merge().await;
-            Done::Merged(storage.stats().merge.objects)
-        });
-    }
-
-    /// Both processes compact, if there are two: only the one that owns the store may succeed.
-    fn compact(&mut self) {
-        if let Some(zombie) = &self.zombie {
-            let storage = zombie.storage.clone();
-            self.spawn_compaction(async move {
-                let rounds = storage.stats().compaction.rounds;
-                storage.compact().await;
-                Done::CompactedByZombie { rounds: storage.stats().compaction.rounds - rounds }
-            });
-        }
-        let storage = self.broker.storage.clone();
-        self.spawn_compaction(async move {
-            storage.compact().await;
-            Done::Compacted(storage.stats().compaction)
-        });
-    }
-
-    /// Compacts everything that may be; no fault is left that could keep it from that.
-    pub(crate) async fn compact_all(&mut self) -> Checked {
-        let storage = self.broker.storage.clone();
-        self.spawn_compaction(async move {
-            storage.compact().await;
-            Done::Compacted(storage.stats().compaction)
-        });
-        self.finish_tasks().await
-    }
-
-    /// Waits for everything that is under way.
-    pub(crate) async fn finish_tasks(&mut self) -> Checked {
-        while !self.tasks.is_empty() {
-            self.world.pass(Duration::from_millis(5)).await;
-            self.observe()?;
-            self.harvest().await?;
-        }
-        Ok(())
-    }
-
-    fn spawn_compaction(&mut self, task: impl Future<Output = Done> + Send + 'static) {
-        let before = self.tasks.len();
-        self.spawn(task);
-        self.tasks[before..].iter_mut().for_each(|task| task.compacts = true);
-    }
-
-    /// Both processes sweep, if there are two: one that was overtaken knows the bucket's past only.
-    fn sweep(&mut self) {
-        let zombie = self.zombie.as_ref().map(|zombie| zombie.storage.clone());
-        for storage in zombie.into_iter().chain([self.broker.storage.clone()]) {
-            self.spawn(async move { Done::Swept(storage.sweep().await) });
-        }
-    }
-
     /// One consumer asks for what comes next.
     pub(crate) fn consume(&mut self) -> Checked {
         let index = self.world.dice.index(self.world.consumers.len());
@@ -608,148 +511,6 @@ impl<'a> Life<'a> {
         }
         let stuck = behind(self);
         ensure(stuck.is_empty(), "stuck", || format!("consumers {stuck:?} do not come to the end"))
-    }
-
-    fn judge_poll(
-        &mut self,
-        index: usize,
-        reading: Reading,
-        result: Result<Vec<Bytes>, ReadColdError>,
-    ) -> Checked {
-        self.world.consumers[index].polls = false;
-        let partition = self.world.consumers[index].partition;
-        let Ok(runs) = result else { return self.judge_read(reading, partition, result) };
-        let next = self.check_read(partition, reading, runs)?;
-        self.world.consumers[index].polled(reading.asked, next)
-    }
-
-    fn spawn(&mut self, task: impl Future<Output = Done> + Send + 'static) {
-        if self.tasks.len() < TASKS_MAX {
-            let (generation, handle) = (self.generation, tokio::spawn(task));
-            self.tasks.push(Task { generation, compacts: false, handle });
-        }
-    }
-
-    async fn harvest(&mut self) -> Checked {
-        let (done, running) = std::mem::take(&mut self.tasks)
-            .into_iter()
-            .partition::<Vec<_>, _>(|task| task.handle.is_finished());
-        self.tasks = running;
-        for Task { generation, handle, .. } in done {
-            let done = handle
-                .await
-                .map_err(|error| Violation { rule: "panicked", detail: error.to_string() })?;
-            self.judge(done, generation)?;
-        }
-        Ok(())
-    }
-
-    fn judge(&mut self, done: Done, generation: u64) -> Checked {
-        let fenced = self.fenced;
-        let judged = match done {
-            Done::Flushed(Ok(())) | Done::Kept => Ok(()),
-            Done::Merged(merges) => {
-                if merges > 0 {
-                    self.world.history.note(format!("merged {merges}"));
-                }
-                Ok(())
-            }
-            Done::Swept(Ok(report)) => {
-                self.world.history.note(format!("swept {report:?}"));
-                Ok(())
-            }
-            Done::Swept(Err(error)) => self.judge_error("sweep", error.kind(), &error),
-            Done::Compacted(stats) => {
-                if stats.removed_records > 0 {
-                    self.world.history.note(format!("compacted {stats:?}"));
-                }
-                Ok(())
-            }
-            // A round ends with a commit: only what was never cleaned makes one begin.
-            Done::CompactedByZombie { rounds } => {
-                let detail = || "an overtaken process compacted".to_owned();
-                ensure(rounds == 0, "zombie", detail)
-            }
-            Done::Polled { index, reading, result } => self.judge_poll(index, reading, result),
-            Done::Flushed(Err(error)) => self.judge_error("flush", error.kind(), &error),
-            Done::FlushedByZombie { unflushed, result } => self.judge_zombie(unflushed, result),
-            Done::Trimmed { asked, partition, result } => self.judge_trim(asked, partition, result),
-            Done::Read { reading, partition, result } => {
-                self.judge_read(reading, partition, result)
-            }
-        };
-        // That a process which was overtaken is fenced says nothing about the one that took over.
-        if generation != self.generation {
-            self.fenced = fenced;
-        }
-        judged
-    }
-
-    /// Rule C4: who was overtaken commits nothing any more.
-    fn judge_zombie(&mut self, unflushed: u64, result: Result<(), FlushError>) -> Checked {
-        match result {
-            Ok(()) => ensure(unflushed == 0, "zombie", || {
-                format!("an overtaken process flushed {unflushed} bytes")
-            }),
-            Err(error) => {
-                self.world.history.note(format!("zombie flush failed: {:?}", error.kind()));
-                let explained = matches!(
-                    error.kind(),
-                    ErrorKind::Fenced | ErrorKind::Retry | ErrorKind::Closed
-                ) || (error.kind() == ErrorKind::Corrupt
-                    && self.world.damages_bodies());
-                ensure(explained, "unexplained", || format!("zombie: {}", Chain(&error)))
-            }
-        }
-    }
-
-    fn judge_trim(
-        &mut self,
-        asked: i64,
-        partition: usize,
-        result: Result<Offset, TrimError>,
-    ) -> Checked {
-        let start = match result {
-            Ok(start) => start,
-            Err(error) => return self.judge_error("delete", error.kind(), &error),
-        };
-        self.world.history.note(format!("deleted p{partition} below {start}"));
-        self.world.partitions[partition].deleted(asked);
-        ensure(start.get() >= asked, "start-back", || format!("{start}, asked for {asked}"))
-    }
-
-    fn judge_read(
-        &mut self,
-        reading: Reading,
-        partition: usize,
-        result: Result<Vec<Bytes>, ReadColdError>,
-    ) -> Checked {
-        let gone = reading.asked < self.world.partitions[partition].log_start_max;
-        match result {
-            Ok(runs) => self.check_read(partition, reading, runs).map(|_| ()),
-            Err(ReadColdError::Missing { .. }) if gone => Ok(()),
-            Err(error @ ReadColdError::Missing { .. }) => {
-                Err(Violation { rule: "lost", detail: Chain(&error).to_string() })
-            }
-            Err(error) => self.judge_error("read", error.kind(), &error),
-        }
-    }
-
-    /// An error is right if something went wrong that explains it.
-    fn judge_error(
-        &mut self,
-        what: &str,
-        kind: ErrorKind,
-        error: &(dyn std::error::Error + 'static),
-    ) -> Checked {
-        self.world.history.note(format!("{what} failed: {kind:?}"));
-        self.fenced |= kind == ErrorKind::Fenced;
-        let explained = match kind {
-            ErrorKind::Retry | ErrorKind::Fenced | ErrorKind::Closed => true,
-            ErrorKind::Corrupt => self.world.damages_bodies(),
-            ErrorKind::Invalid | ErrorKind::Internal => false,
-        };
-        ensure(explained, "unexplained", || format!("{what}: {kind:?}: {}", Chain(error)))
     }
 
     /// A clean stop: producers have gone, but what they sent last may still wait for the disk.
