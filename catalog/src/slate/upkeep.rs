@@ -21,7 +21,7 @@ use super::settings;
 /// its files compacted and collected, but not while it starts.
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(120);
 /// Compact when so many tables wait; stop when fewer than SlateDB merges at once are left.
-const TABLES_TO_START: usize = 8;
+const TABLES_TO_START: usize = 4;
 const TABLES_TO_STOP: usize = 4;
 /// A compaction that takes longer is given up and tried again after the next table.
 const COMPACTION_LIMIT: Duration = Duration::from_secs(600);
