@@ -144,9 +144,11 @@ impl PartitionLog {
         read: HistoryRead,
         offset: Offset,
     ) -> Result<Vec<Bytes>, ReadColdError> {
-        if self.await_tail(offset).await?
-            && let TailRead::Batches(batches) =
-                self.read_tail(offset, read.max_bytes, read.at_least_one)
+        self.await_tail(offset).await?;
+        // Waited for or not: what was missing when the caller looked may have come since.
+        if let TailRead::Batches(batches) =
+            self.read_tail(offset, read.max_bytes, read.at_least_one)
+            && !batches.is_empty()
         {
             return Ok(batches);
         }
@@ -192,18 +194,17 @@ impl PartitionLog {
         }
     }
 
-    /// Waits until the batch at `offset` is in memory, if it is one of the tail that is not. Says whether
-    /// that was so.
-    pub(super) async fn await_tail(&self, offset: Offset) -> Result<bool, ReadColdError> {
+    /// Waits until the batch at `offset` is in memory, if it is one of the tail that is not.
+    pub(super) async fn await_tail(&self, offset: Offset) -> Result<(), ReadColdError> {
         let missing = {
             let state = self.state.lock();
             let at = state.tail.from_offset(offset).next();
             let at = at.filter(|batch| batch.base_offset <= offset && batch.bytes.get().is_none());
             at.map(|batch| batch.lsn)
         };
-        let Some(lsn) = missing else { return Ok(false) };
+        let Some(lsn) = missing else { return Ok(()) };
         let loaded = self.context.loading.wait_for(lsn).await;
-        loaded.map(|()| true).map_err(|_lost| ReadColdError::TailLost { partition: self.id })
+        loaded.map_err(|_lost| ReadColdError::TailLost { partition: self.id })
     }
 
     /// Reads the segment that holds `from`, planning again if it turns out that history was
