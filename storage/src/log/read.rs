@@ -145,17 +145,17 @@ impl PartitionLog {
         offset: Offset,
     ) -> Result<Vec<Bytes>, ReadColdError> {
         self.await_tail(offset).await?;
-        // Waited for or not: what was missing when the caller looked may have come since.
-        if let TailRead::Batches(batches) =
-            self.read_tail(offset, read.max_bytes, read.at_least_one)
-            && !batches.is_empty()
-        {
-            return Ok(batches);
-        }
         let (log_start, flushed_end) = {
             let state = self.state.lock();
             (state.log_start, state.flushed_end)
         };
+        // Waited for or not: what was missing when the caller looked may have come since.
+        if offset >= flushed_end {
+            return Ok(match self.read_tail(offset, read.max_bytes, read.at_least_one) {
+                TailRead::Batches(batches) => batches,
+                TailRead::Cold | TailRead::OutOfRange => Vec::new(),
+            });
+        }
         let mut batches: Vec<Bytes> = Vec::new();
         let (mut next, mut rest, mut ahead) = (offset, read, None);
         while next >= log_start && next < flushed_end && rest.wants_more() {
