@@ -5,20 +5,21 @@ replay_partitions=4
 replay_usage() {
   cat >&2 <<'USAGE'
 bench/run replay [--quick] [--peer-only | --subject-only] [--history SIZE] [--loads LIST]
-                 [--rounds N] [--groups] [--brokers ADDRESS [--broker-pid PID] [--metrics URL]]
+                 [--rounds N] [--groups] [--bucket-here] [--brokers ADDRESS [--broker-pid PID] [--metrics URL]]
 USAGE
   exit 2
 }
 
 parse_replay_options() {
   quick=0 rounds='' history='' loads='' given_address='' given_pid='' given_metrics=''
-  systems=(antiphon kafka) groups=()
+  systems=(antiphon kafka) groups=() minio_here=0
   while (($#)); do
     case $1 in
       --quick) quick=1 ;;
       --peer-only) systems=(kafka) ;;
       --subject-only) systems=(antiphon) ;;
       --groups) groups=(--groups) ;;
+      --bucket-here) minio_here=1 ;;
       --history) history=${2:?--history needs a size such as 4GiB}; shift ;;
       --loads) loads=${2:?--loads needs a list such as 1,4,16,4@0}; shift ;;
       --rounds) rounds=${2:?--rounds needs a number}; shift ;;
@@ -45,11 +46,21 @@ choose_replay_sizes() {
     --tail-cache-memory "$tail_memory" --cache-memory "$cache_memory" --flush-interval "$flush_seconds")
 }
 
+# 6GiB -> 6; less than one is one.
+gibibytes() {
+  case $1 in
+    *GiB) echo "${1%GiB}" ;;
+    *) echo 1 ;;
+  esac
+}
+
 describe_replay() {
   echo "history $history over $replay_partitions partitions of 1 KiB records; loads $loads," \
     "alone for $alone_seconds s; 300 requests/s of 256 bytes for $seconds s"
   [[ $systems != broker ]] || return 0
-  echo "; Antiphon: tail and tail cache $tail_memory each, cache $cache_memory, history in MinIO on the same disk;" \
+  local where="MinIO at nice 19, data in $(df --output=fstype "$minio_data" | tail -1)"
+  ((!minio_here)) || where="MinIO at nice 0, on the same disk"
+  echo "; Antiphon: tail and tail cache $tail_memory each, cache $cache_memory, history in $where;" \
     "Kafka: defaults, history in its log; all of them up, taking turns"
 }
 
@@ -59,7 +70,6 @@ start_replay_systems() {
     address[broker]=$given_address
     return
   fi
-  ! measures antiphon || start_minio
   for system in "${systems[@]}"; do
     start_broker "$system" "$data/$system"
     printf '%-9s fill and warm-up\n' "$system" >&2
@@ -106,6 +116,10 @@ replay() {
     install_minio
     build_antiphon
   fi
+  # The bucket stands for one elsewhere, which takes neither this machine's processors nor its disk.
+  ((minio_here)) || minio_nice=19
+  # Merging writes everything once more before the sources go.
+  ! measures antiphon || start_minio $((2 * $(gibibytes "$history")))
   facts "$(describe_replay)"
   start_replay_systems
   for ((round = 1; round <= rounds; round++)); do
@@ -118,6 +132,7 @@ replay() {
   done
   ((${#systems[@]} == 2)) || name+=-$systems
   ((!quick)) || name+=-quick
+  ((!minio_here)) || name+=-bucket-here
   mkdir -p "$here/results"
   "$bench" replay-report --runs "$runs" --facts "$data/facts.json" --subject "$systems" \
     --output "$here/results/$(date +%F)-$name"

@@ -15,6 +15,8 @@ pub(crate) const HISTORY_GETS: &str = "antiphon_history_gets_total";
 pub(crate) const HISTORY_READ_BYTES: &str = "antiphon_history_read_bytes_total";
 /// Bytes that are durable on the broker's disk and not in the bucket yet.
 pub(crate) const UNFLUSHED_BYTES: &str = "antiphon_unflushed_bytes";
+/// Merges of history that are due or running.
+pub(crate) const MERGE_QUEUE: &str = "antiphon_merge_queue";
 /// Memory that the broker may use, one figure for each of its large budgets.
 pub(crate) const MEMORY_BUDGETS: [&str; 5] = [
     "antiphon_tail_limit_bytes",

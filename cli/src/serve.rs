@@ -1,14 +1,16 @@
 //! Opening every part in order, running, stopping.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io::Write;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use antiphon_broker::config::TopicSettings;
 use antiphon_broker::{Broker, BrokerParts, Chain, serve_http};
 use antiphon_catalog::{OpenOptions, SlateCatalog, Snapshot};
-use antiphon_common::{Environment, TopicId};
+use antiphon_common::{Environment, TopicId, scheduling};
 use antiphon_storage::store::{Store, StoreOptions, StoreUrl, open_store};
 use antiphon_storage::{FatalReport, LogConfig, Storage};
 use object_store::path::Path as StorePath;
@@ -36,6 +38,10 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<(), String> {
     let settings = settings::resolve(arguments)?;
     logging::start(&settings.log, settings.log_format)?;
     report_memory(&settings.memory);
+    // Every thread from here on has it, the log's writers included; history's give it back.
+    if let Err(error) = scheduling::prefer_short_waits() {
+        debug!(%error, "no short slices: busy neighbours will be felt");
+    }
     let live = runtime("live", None)?;
     let history = runtime("history", Some(HISTORY_NICENESS))?;
     let outcome = live.block_on(serve(settings, &history));
@@ -61,6 +67,7 @@ fn runtime(name: &'static str, niceness: Option<i32>) -> Result<Runtime, String>
         builder.worker_threads(HISTORY_THREADS).on_thread_start(move || {
             // On Linux this concerns the calling thread. Failing only costs isolation.
             let _ = rustix::process::setpriority_process(None, niceness);
+            let _ = scheduling::accept_usual_waits();
         });
     }
     builder.build().map_err(|error| format!("could not start threads: {error}"))
@@ -163,10 +170,21 @@ async fn open(settings: Settings, history: &Runtime) -> Result<(Arc<Broker>, Dat
     };
     let catalog_options = catalog_options(&settings, &store, &data_dir, &environment);
     let path = data_dir.path.clone();
-    // History's runtime owns what is opened here: the catalog's and storage's background work.
-    let opening = history.spawn(open_parts(settings, catalog_options, path, store, environment));
-    let parts = opening.await.map_err(|error| format!("opening failed: {error}"))??;
+    // History's runtime owns what is opened here: the catalog's and storage's background work. Opening
+    // itself happens on this thread: the log's writers inherit its niceness, and they serve live traffic.
+    let opening = open_parts(settings, catalog_options, path, store, environment);
+    let parts = belonging_to(history, opening).await?;
     Ok((Broker::new(parts), data_dir))
+}
+
+/// Polls `future` here; what it spawns belongs to `runtime`.
+async fn belonging_to<T>(runtime: &Runtime, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _inside = runtime.enter();
+        future.as_mut().poll(context)
+    })
+    .await
 }
 
 fn catalog_options(

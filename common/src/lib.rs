@@ -12,6 +12,7 @@ mod env;
 mod error_kind;
 mod ids;
 mod positions;
+pub mod scheduling;
 
 pub use env::{
     Clock, Entropy, Environment, ManualClock, SeededEntropy, SystemClock, SystemEntropy,

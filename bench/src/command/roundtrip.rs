@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use antiphon_common::{Clock, SystemClock};
+use antiphon_common::{Clock, SystemClock, scheduling};
 use clap::Args;
 
 use super::Failure;
@@ -129,6 +129,8 @@ pub(super) fn measure(options: &Options, clock: &Arc<SystemClock>) -> Result<Exc
     let (partitions, replication) = (options.partitions, options.replication);
     options.target.connect()?.create_topics(&**clock, &topics, partitions, replication)?;
 
+    // The client's threads inherit it. What they wait for a processor is no broker's latency.
+    let _ = scheduling::prefer_short_waits();
     let sender =
         Producer::start(&options.producer_config(), std::slice::from_ref(&requests), clock)?;
     let echo = Producer::start(&options.producer_config(), std::slice::from_ref(&replies), clock)?;

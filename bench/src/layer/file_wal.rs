@@ -34,12 +34,12 @@ pub(crate) struct Settings {
 impl Settings {
     /// The broker's defaults first, then one setting changed at a time.
     pub(super) fn all() -> [Self; 6] {
-        let usual = Self { writers: 2, direct: true, spin: true, recycled: true };
+        let usual = Self { writers: 2, direct: true, spin: false, recycled: true };
         [
             usual,
             Self { writers: 1, ..usual },
-            Self { spin: false, ..usual },
-            Self { writers: 1, spin: false, ..usual },
+            Self { spin: true, ..usual },
+            Self { writers: 1, spin: true, ..usual },
             Self { direct: false, ..usual },
             Self { recycled: false, ..usual },
         ]

@@ -12,6 +12,8 @@ use crate::report::round;
 /// fight the measuring one for a processor, and the latency measured is that fight.
 const POLITE: i32 = 19;
 const UNNICED: i32 = 0;
+/// A slowdown below this means that the quiet phase was disturbed, and nothing can be said.
+const PLAUSIBLE: f64 = 0.9;
 /// The load that the latency bars are about.
 const FOUR: u32 = 4;
 
@@ -28,7 +30,8 @@ pub(super) struct Verdict {
 
 enum Bound {
     AtLeast(f64),
-    AtMost(f64),
+    /// At most this, and at least [`PLAUSIBLE`]: something under load is not faster than at rest.
+    Slowdown(f64),
     /// The peer's own value; `None` without a peer.
     Below(Option<f64>),
     NotAbove(Option<f64>),
@@ -38,7 +41,10 @@ fn verdict(what: impl Into<String>, bound: Bound, value: Option<f64>) -> Verdict
     let peers = |peer: Option<f64>| peer.map_or_else(|| "peer's".into(), round);
     let (bar, pass) = match bound {
         Bound::AtLeast(least) => (format!(">= {least}"), value.map(|value| value >= least)),
-        Bound::AtMost(most) => (format!("<= {most}"), value.map(|value| value <= most)),
+        Bound::Slowdown(most) => {
+            let judged = value.filter(|value| *value >= PLAUSIBLE);
+            (format!("<= {most}"), judged.map(|value| value <= most))
+        }
         Bound::Below(peer) => {
             (format!("< {}", peers(peer)), value.zip(peer).map(|(value, peer)| value < peer))
         }
@@ -72,7 +78,7 @@ fn latency(subject: &System, peer: Option<&System>) -> Vec<Verdict> {
     let unniced = |system: &System| system.p99_against_quiet(FOUR, UNNICED);
     let quiet = |system: &System, name: &str| system.quiet().and_then(|quiet| quiet.value(name));
     let mut verdicts = vec![
-        verdict("p99 / quiet p99, 4 replaying at nice 19", Bound::AtMost(1.1), polite),
+        verdict("p99 / quiet p99, 4 replaying at nice 19", Bound::Slowdown(1.1), polite),
         verdict(
             "p99 / quiet p99, 4 replaying at nice 0, against the peer's",
             Bound::Below(peer.and_then(unniced)),
@@ -96,6 +102,15 @@ fn kept(subject: &System) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::super::summary::tests::summary;
+    use super::*;
+
+    #[test]
+    fn nothing_is_faster_under_load_than_at_rest() {
+        for (value, pass) in [(0.15, None), (0.95, Some(true)), (1.2, Some(false))] {
+            let judged = verdict("p99", Bound::Slowdown(1.1), Some(value));
+            assert_eq!((judged.value, judged.pass), (Some(value), pass));
+        }
+    }
 
     fn find(what: &str) -> (Option<f64>, Option<bool>) {
         let bars = summary().bars;

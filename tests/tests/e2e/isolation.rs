@@ -136,3 +136,33 @@ fn small_budgets_make_wait_and_lose_nothing() {
     assert_eq!(broker.metric("antiphon_response_bytes"), 0);
     assert_eq!(broker.metric("antiphon_response_limit_bytes"), 4 << 20);
 }
+
+/// A thread inherits the niceness of whoever starts it, and cannot lower it again: the log's writers
+/// once started on history's runtime, and every acknowledgement waited for replays.
+#[test]
+fn only_the_threads_of_history_give_way() {
+    let _turn = shared();
+    let broker = BrokerSetup::named("niceness").start();
+    let threads = niceness_of_threads(broker.pid());
+    let of = |name: &str| -> Vec<i64> {
+        threads.iter().filter(|(thread, _)| thread == name).map(|(_, nice)| *nice).collect()
+    };
+    let own = of("antiphon");
+    assert_eq!(own.len(), 1, "{threads:?}");
+    assert_eq!(of("wal-writer"), [own[0], own[0]], "{threads:?}");
+    let (live, history) = (of("live"), of("history"));
+    assert!(!live.is_empty() && live.iter().all(|nice| *nice == own[0]), "{threads:?}");
+    assert!(!history.is_empty() && history.iter().all(|nice| *nice > own[0]), "{threads:?}");
+}
+
+/// Name and niceness (`proc(5)`, field 19 of `stat`) of each thread.
+fn niceness_of_threads(pid: u32) -> Vec<(String, i64)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the broker runs");
+    let read = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+        let (start, end) = (stat.find('(')?, stat.rfind(')')?);
+        let nice = stat[end + 1..].split_ascii_whitespace().nth(16)?;
+        Some((stat[start + 1..end].to_owned(), nice.parse().ok()?))
+    };
+    tasks.flatten().filter_map(read).collect()
+}

@@ -85,8 +85,8 @@ pub struct FileWalOptions {
     /// Threads that write groups, hence groups in flight (default 2).
     pub writers: usize,
     /// How long an idle writer looks for work before it sleeps, counted from the end of the last
-    /// write in flight (default 20 us). Zero never looks: a third of the processor time at one
-    /// append at a time, for the price of slower wake-ups on an otherwise idle virtual machine.
+    /// write in flight. Zero, the default, never looks: measured, looking gains nothing beside other
+    /// threads and loses milliseconds to them (`docs/rfcs/0008-short-slices.md`).
     pub spin: Duration,
     /// How many bytes of each payload the summaries of segments repeat; `None`, the default, makes no
     /// summaries. What an opening needs of a frame before it can do without the rest for a while; at
@@ -119,7 +119,7 @@ impl FileWalOptions {
             capacity_bytes: ByteCount::mebibytes(4096),
             backlog_bytes: ByteCount::mebibytes(64),
             writers: 2,
-            spin: Duration::from_micros(20),
+            spin: Duration::ZERO,
             summary_prefix_bytes: None,
             direct_io: DirectIo::Auto,
             environment,

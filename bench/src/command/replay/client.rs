@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use antiphon_common::{Clock, SystemClock};
+use antiphon_common::{Clock, SystemClock, scheduling};
 use clap::Args;
 
 use super::super::Failure;
@@ -64,6 +64,8 @@ impl Options {
 /// Runs `replay-client`. Ends when its reader does.
 pub(in super::super) fn run(options: &Options) -> Result<Report, Failure> {
     yield_to_others(options.nice)?;
+    // The process that measures has short slices, and its children inherit them.
+    let _ = scheduling::accept_usual_waits();
     let clock = SystemClock::default();
     let mut speaker = Speaker { bytes: 0, due: clock.monotonic() };
     for pass in 0.. {

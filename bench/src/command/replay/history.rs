@@ -10,11 +10,15 @@ use super::super::produce::{self, Acks};
 use super::super::{Failure, options::Topics};
 use super::Options;
 use crate::client::Consumer;
-use crate::metrics_page::{MetricsUrl, UNFLUSHED_BYTES};
+use crate::metrics_page::{MERGE_QUEUE, MetricsUrl, UNFLUSHED_BYTES};
 
 const POLL: Duration = Duration::from_millis(200);
 /// Longer than the default flush interval of any broker that has such a thing.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(180);
+/// Merging begins when flushes end and takes as long as reading and writing all of it.
+const MERGE_TIMEOUT: Duration = Duration::from_secs(600);
+/// One look may fall between two merges.
+const ZEROS_IN_A_ROW: u32 = 10;
 
 /// Writes what is missing and waits until the broker has put it where history lives. Says how many
 /// payload bytes there are, taking every record for one of `--record-size`.
@@ -30,7 +34,10 @@ pub(super) fn fill(options: &Options, clock: &Arc<SystemClock>) -> Result<u64, F
         }
     }
     if let Some(page) = &options.metrics {
-        await_flush(page, &**clock)?;
+        let flushed = "the history did not reach the bucket";
+        await_zero(page, UNFLUSHED_BYTES, (FLUSH_TIMEOUT, flushed), &**clock)?;
+        let merged = "the broker still merges what was written: nothing is quiet";
+        await_zero(page, MERGE_QUEUE, (MERGE_TIMEOUT, merged), &**clock)?;
     }
     stored(options)
 }
@@ -73,12 +80,24 @@ pub(super) fn producer(options: &Options, topics: Topics, bytes: u64) -> produce
     }
 }
 
-/// A page without the figure is not Antiphon's, and then there is nothing to wait for.
-fn await_flush(page: &MetricsUrl, clock: &dyn Clock) -> Result<(), Failure> {
-    let deadline = clock.monotonic() + FLUSH_TIMEOUT;
-    while page.fetch()?.value(UNFLUSHED_BYTES).is_some_and(|bytes| bytes > 0.0) {
+/// Waits until the gauge `name` has been 0 for a while. A page without the figure is not Antiphon's,
+/// and then there is nothing to wait for.
+fn await_zero(
+    page: &MetricsUrl,
+    name: &str,
+    (timeout, otherwise): (Duration, &str),
+    clock: &dyn Clock,
+) -> Result<(), Failure> {
+    let deadline = clock.monotonic() + timeout;
+    let mut zeros = 0;
+    while zeros < ZEROS_IN_A_ROW {
+        match page.fetch()?.value(name) {
+            None => return Ok(()),
+            Some(value) if value > 0.0 => zeros = 0,
+            Some(_) => zeros += 1,
+        }
         if clock.monotonic() > deadline {
-            return Err(Failure::Unusable("the history did not reach the bucket".into()));
+            return Err(Failure::Unusable(otherwise.into()));
         }
         thread::sleep(POLL);
     }
