@@ -116,7 +116,10 @@ async fn segments_that_retention_took_meanwhile_are_not_an_error() {
     let objects = [Operation::Get];
     process.faults.add(Rule::new(Fault::Slow(slow, slow)).on(objects).below(OBJECTS_PREFIX));
     let (_, deleted) = tokio::join!(process.storage.compact(), async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // The compaction has begun to read what is taken away now.
+        while process.faults.struck().is_empty() {
+            tokio::task::yield_now().await;
+        }
         log.delete_records(antiphon_common::Offset(5)).await
     });
     deleted.expect("records are deleted");
